@@ -1,0 +1,237 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::StyledStr;
+use clap::{Args, Parser, Subcommand, ValueHint};
+
+use crate::exit::{REFUSED, TABLE};
+use crate::lock::Wait;
+
+/// Runs a command under a file lock, and tells who holds one.
+///
+/// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
+/// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, whatever kills gtlock.
+#[derive(Debug, Parser)]
+#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = exit_table())]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Run a command under locks, waiting for them.
+    ///
+    /// Takes all the locks, runs the command, and releases them when it ends. The command gets gtlock's
+    /// standard input, output and error, working directory, process group and signals.
+    #[command(after_help = exit_table(), override_usage = RUN_USAGE)]
+    Run(RunArgs),
+    /// Run a command under locks if they can be had at once, or ask whether they could.
+    ///
+    /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
+    /// exits with status 0 if the locks could be had now.
+    #[command(after_help = exit_table(), override_usage = TRY_USAGE)]
+    Try(TryArgs),
+    /// Show who holds locks, since when, and whether they are alive.
+    ///
+    /// Each PATH is a data file, a lock file in a lock directory, or a directory: itself a lock directory, or
+    /// one that has .gastown/locks. Changes nothing.
+    #[command(after_help = exit_table())]
+    Status(StatusArgs),
+    /// Remove lock files that nobody holds.
+    ///
+    /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
+    /// given with --lock-dir, and leaves everything in them that is not a lock file.
+    #[command(after_help = exit_table())]
+    Clean(CleanArgs),
+}
+
+const RUN_USAGE: &str = "gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...";
+const TRY_USAGE: &str = "gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]";
+
+/// Which locks, and how to talk about them.
+#[derive(Args, Debug)]
+pub struct LockArgs {
+    /// Take a shared lock on FILE: other readers may hold it too, no writer.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub read: Vec<PathBuf>,
+
+    /// Take an exclusive lock on FILE: nobody else may hold it.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    pub write: Vec<PathBuf>,
+
+    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
+    ///
+    /// Made if it does not exist. Data files of the same name then share a lock.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub lock_dir: Option<PathBuf>,
+
+    /// Exit with status N if the lock was not obtained (0 to 255).
+    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true)]
+    pub conflict_exit_code: u8,
+
+    /// Say nothing but errors; a refused lock is not one.
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say how long the lock took, who is waited for, and what could not be recorded.
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+/// The arguments of `gtlock run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Which locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
+
+    /// Wait this long for all the locks together: 5s, 1m 30s, 250ms, or seconds, 2.5.
+    ///
+    /// 0 waits for ever; a negative time, -1, does not wait.
+    #[arg(long, value_name = "TIME", env = "GTLOCK_TIMEOUT", hide_env_values = true, default_value = "0",
+          value_parser = parse_timeout, allow_hyphen_values = true)]
+    pub timeout: Wait,
+
+    /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].
+    ///
+    /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
+    /// at least 100 ms.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay)]
+    pub retry_delay: Option<Duration>,
+
+    /// The command to run, and its arguments.
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// The arguments of `gtlock try`.
+#[derive(Args, Debug)]
+pub struct TryArgs {
+    /// Which locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
+
+    /// The command to run, and its arguments.
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    pub command: Vec<OsString>,
+}
+
+/// The arguments of `gtlock status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// What to show [.gastown/locks if nothing is named].
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    /// Where the locks of the named data files are; on its own, the lock directory to show.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub lock_dir: Option<PathBuf>,
+
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `gtlock clean`.
+#[derive(Args, Debug)]
+pub struct CleanArgs {
+    /// Directories named .gastown/locks [.gastown/locks if nothing is named].
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Clean this directory, whatever its name; it must be one for lock files only.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub lock_dir: Vec<PathBuf>,
+
+    /// Remove nothing, say what would be removed.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Say nothing but errors.
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+}
+
+/// Reads a timeout: a time as in [`parse_time`], 0 for ever, negative for no wait at all.
+fn parse_timeout(text: &str) -> Result<Wait, String> {
+    let (negative, time) = match text.trim().strip_prefix('-') {
+        Some(time) => (true, time),
+        None => (false, text.trim()),
+    };
+    let time = parse_time(time).map_err(|why| {
+        format!("{why}; give a time like 5s, '1m 30s' or 2.5, 0 to wait for ever, -1 not to wait")
+    })?;
+    Ok(match time {
+        Duration::ZERO => Wait::Forever,
+        _ if negative => Wait::Never,
+        time => Wait::For(time),
+    })
+}
+
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    parse_time(text.trim()).map_err(|why| format!("{why}; give a time like 10ms or 0.5"))
+}
+
+/// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if is_number {
+        let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+        Duration::try_from_secs_f64(seconds).map_err(|_| "out of range".to_owned())
+    } else {
+        humantime::parse_duration(text).map_err(|e| e.to_string())
+    }
+}
+
+/// The exit table, for the end of a help text.
+fn exit_table() -> StyledStr {
+    let lines = TABLE.iter().map(|(code, meaning)| format!("  {code:<6} {meaning}"));
+    format!("Exit status:\n{}", lines.collect::<Vec<_>>().join("\n")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn timeouts_have_three_modes() {
+        let wait = |time| Ok(Wait::For(time));
+        assert_eq!(parse_timeout("5s"), wait(Duration::from_secs(5)));
+        assert_eq!(parse_timeout("1m 30s"), wait(Duration::from_secs(90)));
+        assert_eq!(parse_timeout("250ms"), wait(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("2.5"), wait(Duration::from_millis(2500)));
+        assert_eq!(parse_timeout(".5"), wait(Duration::from_millis(500)));
+        for forever in ["0", "0.0", "0s"] {
+            assert_eq!(parse_timeout(forever), Ok(Wait::Forever), "{forever}");
+        }
+        for never in ["-1", "-0.5", "-3s"] {
+            assert_eq!(parse_timeout(never), Ok(Wait::Never), "{never}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        for bad in
+            ["", "-", "abc", "5 parsecs", "1e3", "nan", "inf", "--1", "1.2.3", "99999999999999999999999"]
+        {
+            assert!(parse_timeout(bad).is_err(), "{bad}");
+        }
+        assert!(parse_delay("-1").is_err());
+    }
+}

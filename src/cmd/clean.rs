@@ -1,0 +1,102 @@
+//! `gtlock clean`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::report;
+use crate::cli::CleanArgs;
+use crate::escape::Escaped;
+use crate::exit::Exit;
+use crate::lock::{self, Cleaned, LockDir, Reason};
+
+/// Removes lock files that nobody holds.
+///
+/// # Errors
+///
+/// If the result cannot be written to standard output.
+pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
+    let action = if args.dry_run { lock::Action::Report } else { lock::Action::Remove };
+    let default = [PathBuf::from(".gastown/locks")];
+    let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
+    let named = if nothing_named { &default[..] } else { &args.dirs };
+    let dirs = named.iter().map(|dir| LockDir::Default(dir));
+    let mut all = Cleaned::default();
+    for dir in dirs.chain(args.lock_dir.iter().map(|dir| LockDir::Chosen(dir))) {
+        match lock::clean(dir, action) {
+            Ok(cleaned) => {
+                all.removed.extend(cleaned.removed);
+                all.kept.extend(cleaned.kept);
+                all.errors.extend(cleaned.errors);
+            }
+            Err(e) => all.errors.push(e),
+        }
+    }
+    for error in &all.errors {
+        report::say(&error.to_string());
+    }
+    if args.json {
+        print_json(&all, args.dry_run)?;
+    } else if !args.quiet {
+        print(&all, args.dry_run)?;
+    }
+    Ok(if all.errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+fn print(all: &Cleaned, dry_run: bool) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if dry_run {
+        for path in &all.removed {
+            writeln!(out, "would remove {}", Escaped::new(path))?;
+        }
+    }
+    for (path, reason) in &all.kept {
+        if *reason == Reason::NotALockFile {
+            writeln!(out, "kept {}: not a lock file", Escaped::new(path))?;
+        }
+    }
+    let held = all.kept.iter().filter(|(_, reason)| *reason == Reason::Held).count();
+    let (verb, files) = (if dry_run { "would remove" } else { "removed" }, all.removed.len());
+    let plural = if files == 1 { "" } else { "s" };
+    writeln!(out, "{verb} {files} lock file{plural}, {held} held")?;
+    out.flush()
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: u32,
+    dry_run: bool,
+    removed: Vec<String>,
+    kept: Vec<Kept<'a>>,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Kept<'a> {
+    lock: String,
+    reason: &'a str,
+}
+
+fn print_json(all: &Cleaned, dry_run: bool) -> io::Result<()> {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let document = Document {
+        version: 1,
+        dry_run,
+        removed: all.removed.iter().map(|path| text(path)).collect(),
+        kept: all
+            .kept
+            .iter()
+            .map(|(path, reason)| Kept {
+                lock: text(path),
+                reason: match reason {
+                    Reason::Held => "held",
+                    Reason::NotALockFile => "not a lock file",
+                },
+            })
+            .collect(),
+        errors: all.errors.iter().map(ToString::to_string).collect(),
+    };
+    report::print_json(&document)
+}

@@ -1,0 +1,6 @@
+//! The subcommands.
+
+pub mod clean;
+pub mod report;
+pub mod run;
+pub mod status;

@@ -1,0 +1,141 @@
+//! What is said to people: one line on standard error, after `gtlock: `.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use clap::error::{ContextKind, ErrorKind};
+
+use crate::escape::Escaped;
+use crate::exit::Exit;
+use crate::lock::{Evidence, Inspection, Mode, State, inspect};
+use crate::process::{Liveness, Processes};
+
+/// How much of a command line a message shows, in characters.
+const COMMAND_SHOWN: usize = 80;
+
+/// Holders that a message names; of more it gives the number.
+const HOLDERS_SHOWN: usize = 3;
+
+/// Says something on standard error. That nobody listens there is no reason to fail.
+pub fn say(message: &str) {
+    let _ = writeln!(io::stderr(), "gtlock: {message}");
+}
+
+/// Reports an error that ends the subcommand.
+#[must_use]
+pub fn failed(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<io::Error>() {
+        Some(e) if e.kind() == io::ErrorKind::BrokenPipe => {} // whoever read our output has had enough
+        _ => say(&format!("{error:#}")),
+    }
+    Exit::Failure
+}
+
+/// The exit status of an attempt to print something.
+#[must_use]
+pub fn printed(result: io::Result<()>) -> Exit {
+    match result {
+        Ok(()) => Exit::Success,
+        Err(e) => failed(&e.into()),
+    }
+}
+
+/// A usage error in one line.
+#[must_use]
+pub fn usage(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        return "no subcommand given; use run, try, status or clean (see gtlock --help)".to_owned();
+    }
+    let rendered = error.render().to_string();
+    let before_usage = rendered.split("\n\nUsage:").next().unwrap_or_default();
+    let before_hint = before_usage.split("\n\nFor more information").next().unwrap_or_default();
+    let lines = before_hint.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut message = lines.collect::<Vec<_>>().join("; ");
+    message = Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string();
+    if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::SuggestedArg).is_none() {
+        message.push_str("; a command to run goes after --");
+    }
+    message + " (see gtlock --help)"
+}
+
+/// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.
+#[must_use]
+pub fn who_holds(lock: &Path) -> String {
+    match inspect(lock, &mut Processes::default()) {
+        Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
+            let purpose = if mode == Mode::Exclusive { "writing" } else { "reading" };
+            let mut living = holders.iter().filter(|holder| holder.liveness != Liveness::Dead).peekable();
+            let mut names = Vec::new();
+            if living.peek().is_none() {
+                names.push("a process that cannot be seen from here".to_owned());
+            }
+            for holder in living.by_ref().take(HOLDERS_SHOWN) {
+                let mut name = holder.pid.to_string();
+                if let Liveness::Alive(process) = &holder.liveness {
+                    let _ = write!(name, " ({})", shortened(&command_line(&process.command)));
+                }
+                if holder.evidence == Evidence::Descriptor {
+                    name.push_str(", which has it from an ended gtlock or another program,");
+                }
+                names.push(name);
+            }
+            match living.count() {
+                0 => {}
+                others => names.push(format!("{others} more")),
+            }
+            let since = since.map_or(String::new(), |since| format!(" for {}", age(since)));
+            format!("held for {purpose} by {}{since}", names.join(", "))
+        }
+        Ok(_) => "held a moment ago, free now".to_owned(),
+        Err(e) => format!("held, but who holds it cannot be seen: {e}"),
+    }
+}
+
+/// The command line of a holder, safe to print. Of a gtlock the command that it runs.
+#[must_use]
+pub fn command_line(words: &[OsString]) -> String {
+    let is_gtlock =
+        words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
+    let command = match words.iter().position(|word| word == "--") {
+        Some(dashes) if is_gtlock => &words[dashes + 1..],
+        _ => words,
+    };
+    command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(COMMAND_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// How long ago something was, as people say it.
+#[must_use]
+pub fn age(since: SystemTime) -> String {
+    duration(since.elapsed().unwrap_or_default())
+}
+
+/// A duration as people say it: to the second, below ten seconds to the tenth of a millisecond.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let unit = if duration < Duration::from_secs(10) { 100_000 } else { 1_000_000_000 };
+    let nanos = duration.as_nanos() / unit * unit;
+    let rounded = Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX));
+    humantime::format_duration(rounded).to_string()
+}
+
+/// Prints a JSON document on standard output.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn print_json(document: &impl serde::Serialize) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)?;
+    out.flush()
+}

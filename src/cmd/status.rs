@@ -1,0 +1,253 @@
+//! `gtlock status`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tabwriter::TabWriter;
+
+use super::report;
+use crate::cli::StatusArgs;
+use crate::escape::Escaped;
+use crate::exit::Exit;
+use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Mode, State};
+use crate::process::{Liveness, Processes};
+
+/// Shows who holds locks.
+///
+/// # Errors
+///
+/// If the result cannot be written to standard output.
+pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
+    let mut errors = Vec::new();
+    let mut processes = Processes::default();
+    let mut locks = Vec::new();
+    for found in asked_for(args) {
+        let inspected = found.and_then(|Asked { lock, must_exist }| {
+            let inspection = lock::inspect(&lock, &mut processes)?;
+            // Gone since its directory was listed: `clean` was there. One that was named is free.
+            let missing = if must_exist { None } else { Some(FREE) };
+            Ok(inspection.or(missing).map(|inspection| (lock, inspection)))
+        });
+        match inspected {
+            Ok(shown) => locks.extend(shown),
+            Err(e) => errors.push(e),
+        }
+    }
+    for error in &errors {
+        report::say(&error.to_string());
+    }
+    if args.json {
+        print_json(&locks, &errors, &mut processes)?;
+    } else {
+        print_table(&locks, &mut processes)?;
+    }
+    Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+const FREE: Inspection =
+    Inspection { state: State::Free, holders: Vec::new(), since: None, waiters: Vec::new() };
+
+/// A lock file to look at.
+struct Asked {
+    lock: PathBuf,
+    must_exist: bool,
+}
+
+fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
+    let lock_dir = args.lock_dir.as_deref();
+    if args.paths.is_empty() {
+        return in_directory(lock_dir.unwrap_or(Path::new(".gastown/locks")));
+    }
+    args.paths.iter().flat_map(|path| named_by(path, lock_dir)).collect()
+}
+
+/// The locks that a path stands for: a lock file, all those of a directory, or those of a data file.
+fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
+    let is_lock_dir = |dir: &Path| {
+        let canonical = dir.canonicalize().ok();
+        canonical.as_deref().is_some_and(lock::is_lock_dir)
+            || lock_dir
+                .is_some_and(|lock_dir| canonical.is_some() && lock_dir.canonicalize().ok() == canonical)
+    };
+    let parent = path.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
+    let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);
+    if path.is_dir() {
+        if is_lock_dir(path) {
+            return in_directory(path);
+        }
+        let below = lock::lock_dir_below(path);
+        if below.is_dir() {
+            return in_directory(&below);
+        }
+    } else if is_lock_name && parent.is_some_and(is_lock_dir) {
+        return vec![Ok(Asked { lock: path.to_owned(), must_exist: false })];
+    }
+    let mut data = FileLock::shared(path);
+    if let Some(lock_dir) = lock_dir {
+        data = data.lock_dir(lock_dir);
+    }
+    match data.lock_paths() {
+        Ok(locks) => locks.into_iter().map(|lock| Ok(Asked { lock, must_exist: false })).collect(),
+        Err(e) => vec![Err(e)],
+    }
+}
+
+/// The locks in a lock directory, by name. None if there is no such directory.
+fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
+    let fail = |source| Err(Error::Io { path: dir.to_owned(), source });
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(e) => return vec![fail(e)],
+    };
+    let mut names = Vec::new();
+    let mut failed = Vec::new();
+    for entry in entries {
+        match entry {
+            Ok(entry) => names.push(entry.file_name()),
+            Err(e) => failed.push(fail(e)),
+        }
+    }
+    names.retain(|name| name.as_encoded_bytes().ends_with(b".lock"));
+    names.sort_unstable();
+    let found = names.into_iter().map(|name| Ok(Asked { lock: dir.join(name), must_exist: true }));
+    found.chain(failed).collect()
+}
+
+fn print_table(locks: &[(PathBuf, Inspection)], processes: &mut Processes) -> io::Result<()> {
+    if locks.is_empty() {
+        return Ok(());
+    }
+    let mut table = TabWriter::new(Vec::new());
+    writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
+    for (path, inspection) in locks {
+        let (state, mode) = words(inspection.state);
+        let since = inspection.since.map_or("-".to_owned(), report::age);
+        let lock = Escaped::new(path);
+        for holder in &inspection.holders {
+            let alive = if holder.liveness == Liveness::Dead { "no" } else { "yes" };
+            let inherited =
+                if holder.evidence == Evidence::Descriptor { " (inherited the lock)" } else { "" };
+            let command = command(&holder.liveness);
+            writeln!(
+                table,
+                "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{inherited}",
+                holder.pid
+            )?;
+        }
+        if inspection.holders.iter().all(|holder| holder.liveness == Liveness::Dead) {
+            match inspection.state {
+                State::Held(_) => {
+                    writeln!(
+                        table,
+                        "{state}\t{mode}\t?\t?\t{since}\t{lock}\t(a process that cannot be seen from here)"
+                    )?;
+                }
+                State::Free => writeln!(table, "{state}\t{mode}\t-\t-\t-\t{lock}\t-")?,
+                State::Stale => {}
+            }
+        }
+        for &pid in &inspection.waiters {
+            let command = command(&processes.look_at(pid));
+            writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
+        }
+    }
+    table.flush()?;
+    let table = table.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
+    io::stdout().write_all(&table)
+}
+
+fn words(state: State) -> (&'static str, &'static str) {
+    match state {
+        State::Free => ("free", "-"),
+        State::Stale => ("stale", "-"),
+        State::Held(Mode::Exclusive) => ("held", "write"),
+        State::Held(Mode::Shared) => ("held", "read"),
+    }
+}
+
+fn command(liveness: &Liveness) -> String {
+    match liveness {
+        Liveness::Alive(process) if !process.command.is_empty() => report::command_line(&process.command),
+        _ => "-".to_owned(),
+    }
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document {
+    version: u32,
+    locks: Vec<LockEntry>,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LockEntry {
+    lock: String,
+    state: &'static str,
+    mode: Option<&'static str>,
+    /// RFC 3339, UTC.
+    since: Option<String>,
+    /// From then until now.
+    seconds: Option<f64>,
+    holders: Vec<ProcessEntry>,
+    waiters: Vec<ProcessEntry>,
+}
+
+#[derive(Serialize)]
+struct ProcessEntry {
+    pid: u32,
+    alive: bool,
+    command: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'static str>,
+}
+
+fn print_json(
+    locks: &[(PathBuf, Inspection)],
+    errors: &[Error],
+    processes: &mut Processes,
+) -> io::Result<()> {
+    let mut entry = |(path, inspection): &(PathBuf, Inspection)| {
+        let (state, mode) = words(inspection.state);
+        let waiter = |&pid: &u32| process_entry(pid, &processes.look_at(pid), None);
+        LockEntry {
+            lock: path.to_string_lossy().into_owned(),
+            state,
+            mode: Some(mode).filter(|&mode| mode != "-"),
+            since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
+            seconds: inspection.since.map(seconds_ago),
+            holders: inspection.holders.iter().map(holder_entry).collect(),
+            waiters: inspection.waiters.iter().map(waiter).collect(),
+        }
+    };
+    report::print_json(&Document {
+        version: 1,
+        locks: locks.iter().map(&mut entry).collect(),
+        errors: errors.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn seconds_ago(since: SystemTime) -> f64 {
+    since.elapsed().unwrap_or_default().as_secs_f64()
+}
+
+fn holder_entry(holder: &Holder) -> ProcessEntry {
+    let evidence = match holder.evidence {
+        Evidence::Record => "record",
+        Evidence::Descriptor => "descriptor",
+    };
+    process_entry(holder.pid, &holder.liveness, Some(evidence))
+}
+
+fn process_entry(pid: u32, liveness: &Liveness, evidence: Option<&'static str>) -> ProcessEntry {
+    let command = match liveness {
+        Liveness::Alive(process) => {
+            Some(process.command.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+        }
+        _ => None,
+    };
+    ProcessEntry { pid, alive: *liveness != Liveness::Dead, command, evidence }
+}

@@ -1,0 +1,57 @@
+//! Bytes from outside (file names, command lines) made safe to print on a terminal.
+
+use std::ffi::OsStr;
+use std::fmt;
+
+/// Shows a name with everything escaped that a terminal could act on or not show: control
+/// characters, invisible and direction-changing characters, and bytes that are not UTF-8 (`\xff`).
+///
+/// ```
+/// # use gtlock::Escaped;
+/// assert_eq!(Escaped::new("état \"1\".json").to_string(), "état \"1\".json");
+/// assert_eq!(Escaped::new("a\x1b[31m\nb").to_string(), "a\\u{1b}[31m\\nb");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'a>(&'a OsStr);
+
+impl<'a> Escaped<'a> {
+    /// Wraps a name, a path or an argument for printing.
+    pub fn new(name: &'a (impl AsRef<OsStr> + ?Sized)) -> Self {
+        Self(name.as_ref())
+    }
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // `escape_debug` also escapes these three, for Rust's sake; a reader of paths wants them plain.
+        const PLAIN: [char; 3] = ['"', '\'', '\\'];
+        for chunk in self.0.as_encoded_bytes().utf8_chunks() {
+            for piece in chunk.valid().split_inclusive(PLAIN) {
+                let body = piece.trim_end_matches(PLAIN);
+                write!(f, "{}{}", body.escape_debug(), &piece[body.len()..])?;
+            }
+            write!(f, "{}", chunk.invalid().escape_ascii())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_gets_through() {
+        let every_control: String = ('\0'..'\u{a0}').filter(|c| c.is_control()).collect();
+        let shown = Escaped::new(&format!("{every_control}\u{202e}\u{200b}\u{2028}")).to_string();
+        assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)), "{shown}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn bytes_that_are_not_utf8_are_shown_in_hex() {
+        use std::os::unix::ffi::OsStrExt;
+        let name = OsStr::from_bytes(b"a\xff\xfeb");
+        assert_eq!(Escaped::new(name).to_string(), r"a\xff\xfeb");
+    }
+}

@@ -1,0 +1,57 @@
+//! The exit status of every subcommand.
+
+use std::process::ExitCode;
+
+use crate::sys;
+
+/// How gtlock ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The subcommand did what it was asked to.
+    Success,
+    /// N: the command's own status.
+    Command(i32),
+    /// 75, or what `-E` says: the lock was not obtained.
+    Refused(u8),
+    /// 125: gtlock itself failed.
+    Failure,
+    /// 126: the command could not be run.
+    CannotRun,
+    /// 127: the command was not found.
+    NotFound,
+    /// 128+S: the command died of signal S.
+    Signal(i32),
+}
+
+/// The status of a refusal unless `-E` says otherwise: `EX_TEMPFAIL` of sysexits(3).
+pub const REFUSED: u8 = 75;
+
+/// The table of help texts, man pages and README.
+pub const TABLE: [(&str, &str); 6] = [
+    ("N", "the command's own"),
+    ("75", "the lock was not obtained: busy, or timed out (-E N for another)"),
+    ("125", "gtlock itself failed, wrong usage and \"already locked\" included"),
+    ("126", "the command could not be run"),
+    ("127", "the command was not found"),
+    ("128+S", "the command died of signal S"),
+];
+
+impl Exit {
+    /// Ends the process's work in this way: returns its exit code, or, where the command died of a signal,
+    /// dies of it too.
+    #[must_use]
+    pub fn finish(self) -> ExitCode {
+        match self {
+            Self::Success => ExitCode::SUCCESS,
+            Self::Command(code) => sys::exit_code(code),
+            Self::Refused(code) => code.into(),
+            Self::Failure => 125.into(),
+            Self::CannotRun => 126.into(),
+            Self::NotFound => 127.into(),
+            Self::Signal(signal) => {
+                sys::die_of(signal);
+                sys::exit_code(128 + signal)
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! gtlock runs commands under file locks, in the manner of flock(1), and says who holds them.
+//!
+//! The command line is a thin shell around [`lock`], which can be used from Rust as well.
+
+pub mod cli;
+pub mod cmd;
+mod escape;
+pub mod exit;
+pub mod lock;
+pub mod process;
+mod sys;
+
+pub use escape::Escaped;

@@ -1,0 +1,130 @@
+//! Removing lock files that nobody holds.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Mode, flock, path, record};
+use crate::sys;
+
+/// A directory to clean.
+#[derive(Clone, Copy, Debug)]
+pub enum LockDir<'a> {
+    /// One that gtlock made beside some data: it must be named `.gastown/locks`.
+    Default(&'a Path),
+    /// One that was chosen for locks and that holds nothing else by the name of `*.lock`.
+    Chosen(&'a Path),
+}
+
+/// What to do with a lock file that nobody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Remove it.
+    Remove,
+    /// Only report it.
+    Report,
+}
+
+/// What was found in a lock directory.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// The lock files that nobody held, removed unless only a report was asked for.
+    pub removed: Vec<PathBuf>,
+    /// Those that were left, and why.
+    pub kept: Vec<(PathBuf, Reason)>,
+    /// Those that could not be examined or removed.
+    pub errors: Vec<Error>,
+}
+
+/// Why a lock file was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Somebody holds the lock.
+    Held,
+    /// It is not a regular file with one name that holds a record or nothing.
+    NotALockFile,
+}
+
+/// Removes every lock file in a directory that nobody holds. A directory that does not exist has none.
+///
+/// Each is unlinked while its lock is held, and every acquirer checks, once it has the lock, that the
+/// path still names the file it locked: so nobody ends up with a lock on a file that others cannot find.
+///
+/// # Errors
+///
+/// [`Error::Invalid`] if the directory is not a lock directory, [`Error::Io`] if it cannot be read. What
+/// goes wrong with a single file is in [`Cleaned::errors`], and the rest is still done.
+pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
+    let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
+    let canonical = match named.canonicalize() {
+        Ok(canonical) => canonical,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
+        Err(e) => return Err(Error::io(named, e)),
+    };
+    if matches!(dir, LockDir::Default(_)) && !path::is_lock_dir(&canonical) {
+        return Err(Error::invalid(
+            named,
+            "is not a directory named .gastown/locks; name one, or give a directory that holds only \
+             lock files with --lock-dir",
+        ));
+    }
+    let fail = |e| Error::io(named, e);
+    let opened = sys::Dir::open(&canonical).map_err(fail)?;
+    let mut cleaned = Cleaned::default();
+    for name in opened.names().map_err(fail)? {
+        let name = name.map_err(fail)?;
+        if is_lock_name(&name) {
+            let path = named.join(&name);
+            match clean_one(&opened, &name, &path, action) {
+                Ok(Verdict::Removed) => cleaned.removed.push(path),
+                Ok(Verdict::Kept(reason)) => cleaned.kept.push((path, reason)),
+                Ok(Verdict::Gone) => {}
+                Err(e) => cleaned.errors.push(Error::io(&path, e)),
+            }
+        }
+    }
+    cleaned.removed.sort_unstable();
+    cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(cleaned)
+}
+
+/// Whether a file of this name in a lock directory is a lock, or the gate of one.
+#[must_use]
+pub fn is_lock_name(name: &OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".lock") || name.ends_with(b".lock.gate")
+}
+
+enum Verdict {
+    Removed,
+    Kept(Reason),
+    /// Somebody else has removed or replaced it since the directory was listed.
+    Gone,
+}
+
+fn clean_one(dir: &sys::Dir, name: &OsString, path: &Path, action: Action) -> io::Result<Verdict> {
+    match dir.stat(name)? {
+        None => return Ok(Verdict::Gone),
+        Some(stat) if !stat.is_file => return Ok(Verdict::Kept(Reason::NotALockFile)),
+        Some(_) => {}
+    }
+    let file = match dir.open_lock(name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Gone),
+        opened => opened?,
+    };
+    if !flock::try_lock(&file, Mode::Exclusive)? {
+        return Ok(Verdict::Kept(Reason::Held));
+    }
+    let stat = sys::stat(&file)?;
+    if dir.stat(name)?.is_none_or(|there| there.id != stat.id) {
+        return Ok(Verdict::Gone);
+    }
+    // Its content is looked at under the lock, since a holder may write to it.
+    if !stat.is_file || stat.links != 1 || record::read(&file, path)?.is_none() {
+        return Ok(Verdict::Kept(Reason::NotALockFile));
+    }
+    if action == Action::Remove {
+        dir.remove_lock(name)?;
+    }
+    Ok(Verdict::Removed) // and only now the lock goes, with the file
+}

@@ -1,0 +1,43 @@
+//! The kernel's lock on an open file, through fs2. The only place that takes or drops one.
+#![allow(clippy::disallowed_methods, reason = "this is the one place for them")]
+
+use std::fs::File;
+use std::io;
+
+use super::Mode;
+
+/// Takes the lock if nobody holds a conflicting one; `false` if somebody does.
+///
+/// A lock that this open file description already holds is converted. A conversion that is refused
+/// leaves it holding nothing.
+pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
+    let taken = match mode {
+        Mode::Shared => fs2::FileExt::try_lock_shared(file),
+        Mode::Exclusive => fs2::FileExt::try_lock_exclusive(file),
+    };
+    match taken {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => try_lock(file, mode),
+        Err(e) => Err(e),
+    }
+}
+
+/// Takes the lock, waiting in the kernel for as long as it takes.
+pub fn lock(file: &File, mode: Mode) -> io::Result<()> {
+    loop {
+        let taken = match mode {
+            Mode::Shared => fs2::FileExt::lock_shared(file),
+            Mode::Exclusive => fs2::FileExt::lock_exclusive(file),
+        };
+        match taken {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            taken => return taken,
+        }
+    }
+}
+
+/// Drops the lock for everyone who shares this open file description, children included.
+pub fn unlock(file: &File) -> io::Result<()> {
+    fs2::FileExt::unlock(file)
+}

@@ -1,0 +1,75 @@
+//! The locks that this process's ancestors hold, handed down in `GTLOCK_HELD`.
+//!
+//! Each entry is `PID:DEVICE:INODE` of a held lock file, numbers in decimal, entries apart by spaces.
+//! The variable is a hint that outlives what it tells of, so an entry counts only while its process
+//! is an ancestor of this one: gtlock holds its locks as long as its command lives, and whoever
+//! descends from the command through living processes is inside that time.
+
+use std::ffi::OsString;
+
+use crate::process::Processes;
+use crate::sys::{self, FileId};
+
+/// The environment variable that names the locks held.
+pub const VARIABLE: &str = "GTLOCK_HELD";
+
+/// The variable's value for a child of this process, which holds the locks `ids`.
+pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
+    let me = std::process::id();
+    let mine = ids.map(|id| format!("{me}:{}:{}", id.device, id.inode));
+    let inherited = entries().into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
+    inherited.chain(mine).collect::<Vec<_>>().join(" ").into()
+}
+
+/// How the lock on a file is held around this process, if it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Around {
+    /// By this ancestor.
+    Ancestor(u32),
+    /// By an open file description that was inherited, whose first holder is gone.
+    Descriptor,
+}
+
+/// Whether the lock on a file is held around this process, so that waiting for it is hopeless.
+pub fn around_us(id: FileId, processes: &mut Processes) -> Option<Around> {
+    let mut named = entries().into_iter().filter(|&(_, held)| held == id).map(|(pid, _)| pid).peekable();
+    if named.peek().is_some() {
+        let ancestors = processes.ancestors();
+        if let Some(ancestor) = named.find(|pid| ancestors.contains(pid)) {
+            return Some(Around::Ancestor(ancestor));
+        }
+    }
+    sys::inherits_lock(id).then_some(Around::Descriptor)
+}
+
+fn entries() -> Vec<(u32, FileId)> {
+    let value = std::env::var_os(VARIABLE).unwrap_or_default();
+    parse(&value.to_string_lossy())
+}
+
+/// Whatever is not an entry is passed over: anybody can write anything into an environment.
+fn parse(value: &str) -> Vec<(u32, FileId)> {
+    value
+        .split_ascii_whitespace()
+        .filter_map(|entry| {
+            let mut parts = entry.split(':');
+            let pid = parts.next()?.parse().ok()?;
+            let device = parts.next()?.parse().ok()?;
+            let inode = parts.next()?.parse().ok()?;
+            parts.next().is_none().then_some((pid, FileId { device, inode }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nonsense_in_the_variable_is_passed_over() {
+        let good = (12, FileId { device: 3, inode: 4 });
+        assert_eq!(parse("12:3:4"), [good]);
+        assert_eq!(parse(" x 12:3 12:3:4:5 -1:3:4 12:3:4\t::: 99999999999:1:1"), [good]);
+        assert_eq!(parse(""), []);
+    }
+}

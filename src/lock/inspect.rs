@@ -1,0 +1,161 @@
+//! Who holds a lock, found out without waiting for it.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::acquire::{CONFIRMATION, wait_in_kernel};
+use super::record::{self, Record};
+use super::{Error, Mode, flock};
+use crate::process::{Liveness, Processes};
+use crate::sys;
+
+/// A process's start is known to the second, a file's time to a few milliseconds.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// A lock as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Held or not: what the kernel said.
+    pub state: State,
+    /// Who is known to hold it, or, of a stale lock, who left the record. Empty for a held lock means a
+    /// holder that cannot be seen from here.
+    pub holders: Vec<Holder>,
+    /// When the lock was acquired, where the record names one process.
+    pub since: Option<SystemTime>,
+    /// The processes that wait for it, on Linux.
+    pub waiters: Vec<u32>,
+}
+
+/// Whether a lock is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// By nobody.
+    Free,
+    /// By nobody, but a holder that was killed has left its record.
+    Stale,
+    /// In this mode.
+    Held(Mode),
+}
+
+/// A process named as a holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process ID.
+    pub pid: u32,
+    /// What there is under this ID. A process younger than the record counts as dead: the ID was reused.
+    pub liveness: Liveness,
+    /// How it is known.
+    pub evidence: Evidence,
+}
+
+/// How a holder is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The record in the lock file names it.
+    Record,
+    /// It has a descriptor through which the kernel says that the lock is held.
+    Descriptor,
+}
+
+/// Finds out about the lock on a lock file; `None` if the file does not exist.
+///
+/// Takes the lock for some microseconds if it is free. Creates and changes nothing.
+///
+/// # Errors
+///
+/// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
+pub fn inspect(lock: &Path, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
+    let fail = |e| Error::io(lock, e);
+    if let Some(odd) = super::acquire::not_a_lock_file(lock) {
+        return Err(odd);
+    }
+    let file = match sys::open_lock(lock, false) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(fail)?,
+    };
+    let id = sys::stat(&file).map_err(fail)?.id;
+    let mut mode = probe(&file).map_err(fail)?;
+    let mut file = file;
+    let Some(mut record) = record::read(&file, lock).map_err(fail)? else {
+        return Err(super::acquire::foreign(lock));
+    };
+    let mut holders = recorded(&record, processes);
+    if mode.is_some() && !holders.iter().any(is_alive) {
+        // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
+        // was not held.
+        let again = sys::open_lock(lock, false).map_err(fail)?;
+        match wait_in_kernel(again, Mode::Exclusive, Some(Instant::now() + CONFIRMATION), |_| None) {
+            Some(locked) => {
+                file = locked.map_err(fail)?;
+                mode = None;
+                record = record::read(&file, lock).map_err(fail)?.unwrap_or_default();
+                holders = recorded(&record, processes);
+            }
+            None => add_descriptor_holders(&mut holders, id, processes),
+        }
+    }
+    let state = match mode {
+        Some(mode) => State::Held(mode),
+        None if holders.is_empty() => State::Free,
+        None => State::Stale,
+    };
+    drop(file); // with the probe's lock, which kept the record from changing until it was read
+    Ok(Some(Inspection {
+        state,
+        since: record.written.filter(|_| record.pids.len() == 1),
+        holders,
+        waiters: if mode.is_some() { sys::waiters(id) } else { Vec::new() },
+    }))
+}
+
+/// Whether the record of a lock file names a process that could be its holder.
+pub fn names_live_holder(file: &File, lock: &Path, processes: &mut Processes) -> bool {
+    let record = record::read(file, lock).ok().flatten().unwrap_or_default();
+    recorded(&record, processes).iter().any(is_alive)
+}
+
+/// The mode a lock is held in by others. If it is not, this open file description holds it afterwards.
+fn probe(file: &File) -> io::Result<Option<Mode>> {
+    if flock::try_lock(file, Mode::Exclusive)? {
+        return Ok(None);
+    }
+    if !flock::try_lock(file, Mode::Shared)? {
+        return Ok(Some(Mode::Exclusive));
+    }
+    // Shared with others, or released since: only then the conversion succeeds.
+    Ok((!flock::try_lock(file, Mode::Exclusive)?).then_some(Mode::Shared))
+}
+
+fn recorded(record: &Record, processes: &mut Processes) -> Vec<Holder> {
+    let holder = |&pid: &u32| Holder {
+        pid,
+        liveness: match processes.look_at(pid) {
+            Liveness::Alive(process)
+                if record.written.is_some_and(|written| process.started > written + CLOCK_SLACK) =>
+            {
+                Liveness::Dead
+            }
+            liveness => liveness,
+        },
+        evidence: Evidence::Record,
+    };
+    record.pids.iter().map(holder).collect()
+}
+
+fn add_descriptor_holders(holders: &mut Vec<Holder>, id: sys::FileId, processes: &mut Processes) {
+    let me = std::process::id();
+    for pid in sys::descriptor_holders(id).into_iter().filter(|&pid| pid != me) {
+        let holder = Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor };
+        // Better evidence than a start time compared with a clock that may have been set.
+        match holders.iter_mut().find(|known| known.pid == pid) {
+            Some(known) => *known = holder,
+            None => holders.push(holder),
+        }
+    }
+}
+
+fn is_alive(holder: &Holder) -> bool {
+    holder.liveness != Liveness::Dead
+}

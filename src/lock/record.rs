@@ -1,0 +1,187 @@
+//! The holder record: the PIDs of the holders, one decimal number a line, inside the lock file.
+//!
+//! It explains a lock and never decides one. A writer is alone with the file. Readers share it, so
+//! they edit it one at a time, under a short exclusive lock on the lock *directory*, taken after the
+//! file's lock and never waited for beyond [`EDIT_PATIENCE`]: at worst a line is missing.
+//!
+//! An edit is one write that never leaves the file anything but digits and newlines, then, if the
+//! record got shorter, one truncation. SIGKILL between the two leaves blank lines.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Mode, flock};
+use crate::sys::{self, Access, RecordFile};
+
+/// How long a reader tries to get its turn at the record.
+const EDIT_PATIENCE: Duration = Duration::from_millis(5);
+
+/// Above this size, in bytes, the lines of processes that are gone are dropped when a line is added;
+/// below it they are left, since they may belong to another PID namespace.
+const TIDY_ABOVE: u64 = 4096;
+
+/// Above this size, in bytes, a file is no record, whatever it holds.
+const LARGEST: u64 = 1 << 20;
+
+/// The PIDs in a record, or `None` if the bytes are not a record.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Option<Vec<u32>> {
+    bytes
+        .split(|&b| b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            let digits = line.iter().all(u8::is_ascii_digit);
+            let number: u32 = std::str::from_utf8(line).ok()?.parse().ok()?;
+            (digits && number > 0).then_some(number)
+        })
+        .collect()
+}
+
+fn render(pids: &[u32]) -> Vec<u8> {
+    pids.iter().flat_map(|pid| format!("{pid}\n").into_bytes()).collect()
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The holders named, in the order they came.
+    pub pids: Vec<u32>,
+    /// When it was last written, if it names anybody.
+    pub written: Option<SystemTime>,
+}
+
+/// Reads the record of a lock file; `None` if what it holds is not one.
+///
+/// Holders may be editing it meanwhile, so it is read until two readings agree.
+pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
+    let Some(store) = RecordFile::open(lock, path, Access::Read)? else {
+        return Ok(Some(Record::default()));
+    };
+    let mut last = None;
+    for _ in 0..10 {
+        let Some(bytes) = read_store(&store)? else { return Ok(None) };
+        if bytes.is_empty() {
+            return Ok(Some(Record::default()));
+        }
+        let written = store.metadata()?.modified().ok();
+        let now = Some((bytes, written));
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    Ok(last.and_then(|(bytes, written)| Some(Record { pids: parse(&bytes)?, written })))
+}
+
+/// The bytes of a file small enough to be a record.
+fn read_store(store: &File) -> io::Result<Option<Vec<u8>>> {
+    let len = store.metadata()?.len();
+    if len > LARGEST {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let filled = sys::read_at_start(store, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok(Some(bytes))
+}
+
+/// Adds this process to the record of a lock that it holds.
+pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
+    let me = std::process::id();
+    edit(lock, path, mode, |mut pids| {
+        if mode == Mode::Exclusive {
+            pids.clear(); // whatever is there was left by the dead
+        } else if render(&pids).len() as u64 > TIDY_ABOVE {
+            pids.retain(|&pid| sys::is_alive(pid));
+        }
+        pids.push(me);
+        pids
+    })
+}
+
+/// Takes this process off the record of a lock that it still holds.
+pub fn remove(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
+    let me = std::process::id();
+    edit(lock, path, mode, |mut pids| {
+        if mode == Mode::Exclusive {
+            pids.clear();
+        } else if let Some(mine) = pids.iter().position(|&pid| pid == me) {
+            pids.remove(mine); // one line: other threads of this process may hold it too
+        }
+        pids
+    })
+}
+
+fn edit(lock: &File, path: &Path, mode: Mode, change: impl FnOnce(Vec<u32>) -> Vec<u32>) -> io::Result<()> {
+    let _turn = match mode {
+        Mode::Exclusive => None,
+        Mode::Shared => Some(take_turn(path)?),
+    };
+    let Some(store) = RecordFile::open(lock, path, Access::Write)? else {
+        return Ok(());
+    };
+    let foreign = || io::Error::other("its content is not a holder record");
+    let old = read_store(&store)?.ok_or_else(foreign)?;
+    let mut new = render(&change(parse(&old).ok_or_else(foreign)?));
+    let len = new.len();
+    if len > 0 && new != old {
+        // Newlines over what was there: whoever reads before the truncation, or after a SIGKILL that
+        // prevents it, finds blank lines and no torn number.
+        new.resize(len.max(old.len()), b'\n');
+        sys::write_at_start(&store, &new)?;
+    }
+    if len < old.len() {
+        store.set_len(len as u64)?;
+    }
+    Ok(())
+}
+
+/// An exclusive lock on the lock directory, gone when dropped. `None` where opening the record for
+/// writing already shuts out other editors.
+fn take_turn(path: &Path) -> io::Result<Option<File>> {
+    let Some(dir) = sys::editors_queue_on(path)? else {
+        return Ok(None);
+    };
+    let patience = Instant::now() + EDIT_PATIENCE;
+    while !flock::try_lock(&dir, Mode::Exclusive)? {
+        if Instant::now() >= patience {
+            return Err(io::Error::other("other readers were editing the holder record"));
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Ok(Some(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_decimal_pids_one_a_line() {
+        assert_eq!(parse(b""), Some(vec![]));
+        assert_eq!(parse(b"12345\n"), Some(vec![12345]));
+        assert_eq!(parse(b"1\n22\n333\n"), Some(vec![1, 22, 333]));
+        assert_eq!(parse(b"7"), Some(vec![7]), "the Go package writes no newline");
+        assert_eq!(parse(b"7\n\n\n"), Some(vec![7]), "an edit cut short leaves blank lines");
+    }
+
+    #[test]
+    fn anything_else_is_not_a_record() {
+        for foreign in [
+            &b"0\n"[..],
+            b"-1\n",
+            b"+1\n",
+            b" 1\n",
+            b"1 2\n",
+            b"1\r\n",
+            b"x",
+            b"\0",
+            b"4294967296\n",
+            b"\xff",
+        ] {
+            assert_eq!(parse(foreign), None, "{}", foreign.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a process ID is: alive, since when, running which command.
+
+use std::ffi::OsString;
+use std::time::{Duration, SystemTime};
+
+use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
+
+use crate::sys;
+
+/// What can be seen of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its command line; empty if it cannot be read.
+    pub command: Vec<OsString>,
+    /// When it started, to the second.
+    pub started: SystemTime,
+    parent: Option<u32>,
+}
+
+/// Whether a process ID stands for a living process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It runs.
+    Alive(Process),
+    /// It runs, but nothing more can be seen of it from here.
+    Hidden,
+    /// There is no such process, or only its zombie, which holds nothing.
+    Dead,
+}
+
+/// A look at processes by their IDs. Reads only those asked for.
+#[derive(Debug, Default)]
+pub struct Processes {
+    system: Option<System>,
+}
+
+impl Processes {
+    /// Looks at one process, as it is now.
+    pub fn look_at(&mut self, pid: u32) -> Liveness {
+        match self.refreshed(pid) {
+            Some(process) if is_over(process.status()) => Liveness::Dead,
+            Some(process) => Liveness::Alive(Process {
+                command: process.cmd().to_vec(),
+                started: SystemTime::UNIX_EPOCH + Duration::from_secs(process.start_time()),
+                parent: process.parent().map(Pid::as_u32),
+            }),
+            None if sys::is_alive(pid) => Liveness::Hidden,
+            None => Liveness::Dead,
+        }
+    }
+
+    /// The IDs of this process's parent, its parent, and so on.
+    pub fn ancestors(&mut self) -> Vec<u32> {
+        let mut ancestors = Vec::new();
+        let mut pid = std::process::id();
+        while let Liveness::Alive(Process { parent: Some(parent), .. }) = self.look_at(pid) {
+            // A parent outside this PID namespace has the number 0; a reused number could make a ring.
+            if parent == 0 || ancestors.contains(&parent) {
+                break;
+            }
+            ancestors.push(parent);
+            pid = parent;
+        }
+        ancestors
+    }
+
+    fn refreshed(&mut self, pid: u32) -> Option<&sysinfo::Process> {
+        let pid = Pid::from_u32(pid);
+        if self.system.is_none() {
+            self.system = System::new().ok(); // fails where it is unsupported: everyone is `Hidden` then
+        }
+        let system = self.system.as_mut()?;
+        system.refresh_processes_specifics(
+            ProcessesToUpdate::Some(&[pid]),
+            true,
+            ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always).without_tasks(),
+        );
+        system.process(pid)
+    }
+}
+
+fn is_over(status: ProcessStatus) -> bool {
+    matches!(status, ProcessStatus::Zombie | ProcessStatus::Dead)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_alive_and_young() {
+        let Liveness::Alive(me) = Processes::default().look_at(std::process::id()) else {
+            panic!("this process is not seen");
+        };
+        let age = SystemTime::now().duration_since(me.started).unwrap_or_default();
+        assert!(age < Duration::from_hours(1), "{age:?}");
+        assert!(!me.command.is_empty());
+    }
+
+    #[test]
+    fn a_reaped_child_is_dead_and_a_zombie_too() {
+        let mut child = std::process::Command::new("sh").args(["-c", ":"]).spawn().expect("sh runs");
+        let pid = child.id();
+        let mut processes = Processes::default();
+        while processes.look_at(pid) != Liveness::Dead {
+            std::thread::yield_now(); // not reaped: it becomes a zombie and counts as dead
+        }
+        child.wait().expect("it is ours to reap");
+        assert_eq!(processes.look_at(pid), Liveness::Dead);
+    }
+}

@@ -1,0 +1,54 @@
+//! What differs between operating systems, behind the same signatures on each.
+
+#[cfg(target_os = "linux")]
+mod procfs;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub use unix::*;
+#[cfg(windows)]
+pub use windows::*;
+
+#[cfg(not(any(unix, windows)))]
+compile_error!("gtlock runs on Unix and on Windows");
+
+/// Which file a file is: no two that exist at once on one machine have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileId {
+    /// `st_dev`, or the volume's serial number.
+    pub device: u64,
+    /// `st_ino`, or the file index.
+    pub inode: u64,
+}
+
+/// What gtlock asks of a file at a lock path.
+#[derive(Clone, Copy, Debug)]
+pub struct Stat {
+    /// Which file it is.
+    pub id: FileId,
+    /// Whether it is a regular file.
+    pub is_file: bool,
+    /// How many names it has.
+    pub links: u64,
+}
+
+/// What a holder record is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To be read.
+    Read,
+    /// To be changed.
+    Write,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It returned this code.
+    Exited(i32),
+    /// This signal killed it.
+    Killed(i32),
+}

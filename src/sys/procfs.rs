@@ -1,0 +1,109 @@
+//! What Linux tells about locks in `/proc`: explanations only, since these tables are not atomic and
+//! do not see into other PID namespaces.
+
+use std::fs::{self, DirEntry};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::FileId;
+
+/// One line of `/proc/locks`, or of a `lock:` entry in a descriptor's fdinfo.
+#[derive(Debug, PartialEq, Eq)]
+struct LockLine {
+    waits: bool,
+    pid: u32,
+    inode: u64,
+}
+
+/// Reads `1: FLOCK  ADVISORY  WRITE 4123 fd:00:81234 0 EOF`, with `->` after the number for a waiter.
+/// `None` for any other kind of lock. The device is passed over: on btrfs and overlayfs it is not the
+/// one that `stat` gives.
+fn parse(line: &str) -> Option<LockLine> {
+    let mut words = line.split_ascii_whitespace().skip(1).peekable();
+    let waits = words.next_if_eq(&"->").is_some();
+    words.next_if_eq(&"FLOCK")?;
+    let mut words = words.skip(2);
+    let pid = words.next()?.parse().ok()?;
+    let inode = words.next()?.rsplit(':').next()?.parse().ok()?;
+    Some(LockLine { waits, pid, inode })
+}
+
+/// The processes that wait for a flock on a file, in the order of the kernel's table.
+pub fn waiters(id: FileId) -> Vec<u32> {
+    let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+    let mut pids: Vec<u32> = table
+        .lines()
+        .filter_map(parse)
+        .filter(|line| line.waits && line.inode == id.inode)
+        .map(|line| line.pid)
+        .collect();
+    pids.dedup();
+    // The inode number alone could belong to another file system.
+    pids.retain(|pid| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id)));
+    pids
+}
+
+/// The processes that have a descriptor through which a flock on the file is held.
+pub fn descriptor_holders(id: FileId) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut pids: Vec<u32> = processes
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id) && holds(&fd, id)))
+        .collect();
+    pids.sort_unstable();
+    pids
+}
+
+/// Whether this process inherited a descriptor through which a flock on the file is held. One that it
+/// opened itself is close-on-exec; one that survived an exec cannot be.
+pub fn inherits_lock(id: FileId) -> bool {
+    descriptors("self").any(|fd| is_open_on(&fd, id) && holds(&fd, id) && survives_exec(&fd))
+}
+
+fn descriptors(pid: &str) -> impl Iterator<Item = DirEntry> + use<> {
+    fs::read_dir(Path::new("/proc").join(pid).join("fd")).into_iter().flatten().filter_map(Result::ok)
+}
+
+fn is_open_on(fd: &DirEntry, id: FileId) -> bool {
+    fs::metadata(fd.path()).is_ok_and(|file| file.dev() == id.device && file.ino() == id.inode)
+}
+
+fn fdinfo(fd: &DirEntry) -> String {
+    let fd = fd.path();
+    let process = fd.parent().and_then(Path::parent).unwrap_or(Path::new("/proc/self"));
+    fs::read_to_string(process.join("fdinfo").join(fd.file_name().unwrap_or_default())).unwrap_or_default()
+}
+
+fn holds(fd: &DirEntry, id: FileId) -> bool {
+    fdinfo(fd)
+        .lines()
+        .filter_map(|line| parse(line.strip_prefix("lock:")?))
+        .any(|line| !line.waits && line.inode == id.inode)
+}
+
+fn survives_exec(fd: &DirEntry) -> bool {
+    const O_CLOEXEC: u32 = 0o2_000_000;
+    fdinfo(fd)
+        .lines()
+        .find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())
+        .is_some_and(|flags| flags & O_CLOEXEC == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flock_lines_are_read_and_others_passed_over() {
+        let held = LockLine { waits: false, pid: 4123, inode: 81234 };
+        assert_eq!(parse("1: FLOCK  ADVISORY  WRITE 4123 fd:00:81234 0 EOF"), Some(held));
+        let waiting = LockLine { waits: true, pid: 9, inode: 5 };
+        assert_eq!(parse("12: -> FLOCK  ADVISORY  READ 9 00:2a:5 0 EOF"), Some(waiting));
+        for other in
+            ["1: POSIX  ADVISORY  WRITE 1 fd:00:1 0 EOF", "1: FLOCK", "", "1: FLOCK ADVISORY READ x y 0 EOF"]
+        {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+}

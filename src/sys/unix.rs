@@ -1,0 +1,242 @@
+//! Unix: files by descriptor and inode. How a command is run is in [`child`].
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::ops::Deref;
+use std::os::fd::FromRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
+use nix::libc;
+use nix::sys::signal::kill;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+
+use super::{Access, FileId, Stat};
+
+mod child;
+
+#[cfg(target_os = "linux")]
+pub use super::procfs::{descriptor_holders, inherits_lock, waiters};
+pub use child::{die_of, run};
+
+/// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
+const INHERITED_FROM: i32 = 100;
+
+/// How a lock file is opened, besides close-on-exec.
+const LOCK_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+
+/// Opens a lock file, or with `create` makes it if it is not there. Follows no symbolic link, waits
+/// for no FIFO and no lease. The file is writable if this user may write it, else only readable.
+pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(LOCK_FLAGS);
+    loop {
+        let opened = match options.write(true).open(path) {
+            Err(e)
+                if e.kind() == io::ErrorKind::PermissionDenied
+                    || e.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+            {
+                options.write(false).open(path)
+            }
+            opened => opened,
+        };
+        if !create || !matches!(&opened, Err(e) if e.kind() == io::ErrorKind::NotFound) {
+            return opened;
+        }
+        // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
+        // to open them. O_EXCL, since somebody else may be creating it too.
+        match options.clone().write(true).create_new(true).open(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created,
+        }
+    }
+}
+
+/// Looks at an open file.
+pub fn stat(file: &File) -> io::Result<Stat> {
+    file.metadata().map(|metadata| Stat::from(&metadata))
+}
+
+/// Looks at what a path names, a symbolic link as itself; `None` if nothing.
+pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
+    match path.symlink_metadata() {
+        Ok(metadata) => Ok(Some(Stat::from(&metadata))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+impl From<&FileStat> for Stat {
+    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ between systems")]
+    fn from(stat: &FileStat) -> Self {
+        Self {
+            id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
+            is_file: SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG,
+            links: stat.st_nlink as u64,
+        }
+    }
+}
+
+impl From<&Metadata> for Stat {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            id: FileId { device: metadata.dev(), inode: metadata.ino() },
+            is_file: metadata.is_file(),
+            links: metadata.nlink(),
+        }
+    }
+}
+
+/// An open directory: what is done to its entries is done to the directory that was opened, whatever
+/// its path has come to name since.
+#[derive(Debug)]
+pub struct Dir(File);
+
+impl Dir {
+    /// Opens a directory.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        open_directory(path).map(Self)
+    }
+
+    /// The names of its entries.
+    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+        let entries = nix::dir::Dir::from_fd(self.0.try_clone()?.into())?.into_iter();
+        Ok(entries.map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned())))
+    }
+
+    /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
+    pub fn stat(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        match fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Stat::from(&stat))),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Opens a lock file that is there.
+    pub fn open_lock(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlag::from_bits_retain(LOCK_FLAGS) | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+        Ok(openat(&self.0, name, flags, Mode::empty())?.into())
+    }
+
+    /// Removes a lock file.
+    pub fn remove_lock(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+}
+
+/// What there is at a path, if it is something that can be no lock file.
+pub fn odd_kind(path: &Path) -> Option<&'static str> {
+    let kind = path.symlink_metadata().ok()?.file_type();
+    Some(match kind {
+        _ if kind.is_file() => return None,
+        _ if kind.is_symlink() => "a symbolic link",
+        _ if kind.is_dir() => "a directory",
+        _ if kind.is_fifo() => "a FIFO",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    })
+}
+
+/// The file that holds the record of a lock: the lock file itself.
+#[derive(Debug)]
+pub struct RecordFile<'a>(&'a File);
+
+impl<'a> RecordFile<'a> {
+    /// Opens the record of a lock file; `None` if there is none.
+    #[expect(clippy::unnecessary_wraps, reason = "same signature on every system")]
+    pub fn open(lock: &'a File, _path: &Path, _access: Access) -> io::Result<Option<Self>> {
+        Ok(Some(Self(lock)))
+    }
+}
+
+impl Deref for RecordFile<'_> {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        self.0
+    }
+}
+
+/// What editors of the record lock, one at a time: the lock directory.
+pub fn editors_queue_on(path: &Path) -> io::Result<Option<File>> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    open_directory(dir).map(Some)
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
+}
+
+/// Reads from the start of a file until it ends or the buffer is full.
+pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes over the start of a file.
+pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    file.write_all_at(bytes, 0)
+}
+
+/// Whether a process of this number exists, be it somebody else's.
+pub fn is_alive(pid: u32) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
+}
+
+/// Makes a command that is run from now on inherit the file's descriptor.
+pub fn make_inheritable(file: &mut File) -> io::Result<()> {
+    let Ok(duplicate) = fcntl(&*file, FcntlArg::F_DUPFD(INHERITED_FROM)) else {
+        // The descriptor table is too small or full: it stays where it is.
+        fcntl(&*file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        return Ok(());
+    };
+    // SAFETY: fcntl(F_DUPFD) has just made this descriptor, and nobody else knows of it. Unlike the
+    // original it is not close-on-exec.
+    #[allow(unsafe_code)]
+    let duplicate = unsafe { File::from_raw_fd(duplicate) };
+    *file = duplicate;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+mod elsewhere {
+    use super::FileId;
+
+    /// Not to be had from this system's kernel.
+    pub fn waiters(_: FileId) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Not to be had from this system's kernel.
+    pub fn descriptor_holders(_: FileId) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
+    pub fn inherits_lock(_: FileId) -> bool {
+        false
+    }
+}
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::{descriptor_holders, inherits_lock, waiters};
+
+/// The exit code of this process that tells a command's; the command's are of the same kind.
+#[must_use]
+pub fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
+}

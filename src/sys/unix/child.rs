@@ -1,0 +1,211 @@
+//! Unix: runs a command in place of this process, as nearly as a parent can.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::{AccessFlags, Pid, access, getpgid, getpgrp};
+use signal_hook::consts::SIGCHLD;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithRawSiginfo;
+
+use super::super::Ended;
+
+/// What is passed on to the command. Not the stop signals: they stop gtlock itself, and those that the
+/// terminal sends stop the command too. Not SIGPIPE, which is about gtlock's own output.
+const PASSED_ON: [Signal; 14] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+    Signal::SIGIO,
+    Signal::SIGCONT,
+    Signal::SIGWINCH,
+];
+
+/// Runs a command to its end, with this process's descriptors, directory, group and signal
+/// dispositions, and its environment with `variable` set. Signals that this process gets meanwhile
+/// are the command's.
+pub fn run(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Ended> {
+    let mask = SigSet::thread_get_mask()?;
+    // Signals that are ignored stay so, here and in the command (nohup). SIGCHLD is the exception:
+    // ignored, it would take the command's exit status away.
+    let wanted = PASSED_ON.iter().map(|&signal| signal as i32).filter(|&signal| !is_ignored(signal));
+    let mut signals = SignalsInfo::<WithRawSiginfo>::new(wanted.chain([SIGCHLD]))?;
+    let mut sigchld = SigSet::empty();
+    sigchld.add(Signal::SIGCHLD);
+    sigchld.thread_unblock()?;
+
+    let child = spawn(command, &mask, &environment(variable))?;
+    loop {
+        for signal in signals.wait() {
+            if signal.si_signo == SIGCHLD {
+                if let Some(ended) = reap(child)? {
+                    return Ok(ended);
+                }
+            } else if is_for(child, &signal) {
+                // It cannot have been reaped: that is done in this loop only. It may have become
+                // another user's (sudo), whom this process may not signal.
+                let _ = kill(child, Signal::try_from(signal.si_signo)?);
+            }
+        }
+    }
+}
+
+/// Collects every child that has ended: as process 1 of a container, gtlock gets the orphans too.
+fn reap(child: Pid) -> io::Result<Option<Ended>> {
+    loop {
+        let mut status = 0;
+        // SAFETY: waitpid writes the status to a live integer. (nix's own refuses the realtime signals,
+        // after it has reaped their victim.)
+        #[allow(unsafe_code)]
+        let reaped = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        let status = ExitStatus::from_raw(status);
+        match reaped {
+            0 => return Ok(None),
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return Err(io::Error::last_os_error()),
+            pid if pid == child.as_raw() => {
+                return Ok(match (status.code(), status.signal()) {
+                    (Some(code), _) => Some(Ended::Exited(code)),
+                    (None, signal) => signal.map(Ended::Killed),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether the command should get a signal that this process got.
+fn is_for(child: Pid, signal: &libc::siginfo_t) -> bool {
+    match sender(signal) {
+        // The terminal has sent it to the whole foreground group: the command has it, unless it left.
+        None => getpgid(Some(child)) != Ok(getpgrp()),
+        Some(sender) => sender != child.as_raw(),
+    }
+}
+
+/// The process that sent a signal; `None` if it was the kernel (the terminal).
+fn sender(signal: &libc::siginfo_t) -> Option<libc::pid_t> {
+    // SAFETY: the field is there for every signal sent by a process; for one from the kernel it is
+    // part of the same, initialised union.
+    #[allow(unsafe_code)]
+    let pid = unsafe { signal.si_pid() };
+    let by_kernel = if cfg!(target_os = "linux") { signal.si_code > 0 } else { pid == 0 };
+    (!by_kernel).then_some(pid)
+}
+
+fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString]) -> io::Result<Pid> {
+    let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_sigmask(mask)?;
+    let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+    if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        // Rust ignores it in this process.
+        let mut defaults = SigSet::empty();
+        defaults.add(Signal::SIGPIPE);
+        attributes.set_sigdefault(&defaults)?;
+        flags |= PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
+    }
+    attributes.set_flags(flags)?;
+    let actions = PosixSpawnFileActions::init()?;
+    let start = |words: &[&OsStr]| -> io::Result<Pid> {
+        let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        Ok(posix_spawnp(&words[0], &actions, &attributes, &words, environment)?)
+    };
+    let arguments = arguments.iter().map(OsString::as_os_str);
+    let plain: Vec<&OsStr> = std::iter::once(program.as_os_str()).chain(arguments.clone()).collect();
+    match start(&plain) {
+        // A script without `#!`: execvp(3) gives it to the shell.
+        Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
+            let script = found_in_path(program);
+            let by_shell: Vec<&OsStr> =
+                [OsStr::new("/bin/sh"), script.as_os_str()].into_iter().chain(arguments).collect();
+            start(&by_shell)
+        }
+        started => started,
+    }
+}
+
+/// The file that execvp(3) found for a program's name.
+fn found_in_path(program: &OsStr) -> PathBuf {
+    if program.as_bytes().contains(&b'/') {
+        return program.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    std::env::split_paths(&path)
+        .map(|dir| Path::new(".").join(dir).join(program)) // an empty entry is the current directory
+        .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
+        .unwrap_or_else(|| program.into())
+}
+
+/// This process's environment with one variable set.
+fn environment((name, value): (&str, &OsStr)) -> Vec<CString> {
+    std::env::vars_os()
+        .filter(|(other, _)| other != name)
+        .chain([(name.into(), value.into())])
+        .filter_map(|(name, value)| CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok())
+        .collect()
+}
+
+/// Ends this process by the signal that ended its command, so that whoever waits for it sees the same
+/// (a shell's loop stops on Ctrl-C). Leaves no core file: the command's own is the one to read.
+/// Returns if the signal does not kill, as it does not process 1.
+pub fn die_of(signal: i32) {
+    if std::process::id() == 1 {
+        return;
+    }
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_CORE) {
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    }
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe heeds no limit
+    if signal_hook::low_level::emulate_default_handler(signal).is_err() {
+        let _ = signal_hook::low_level::raise(signal); // one it has no name for, thus no handler
+    }
+}
+
+/// Whether this process ignores a signal.
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action, sigaction only fills in the old one, which is zeroed plain data
+    // until then.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Whether SIGPIPE was ignored when the program started. Rust's runtime ignores it before `main`, and
+/// nothing tells afterwards how it was, so it is noted by what the loader runs earlier still.
+static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
+
+// SAFETY: the loader calls each function in this section once, before `main`, on the one thread there
+// is; sigaction and a store to an atomic need nothing of the runtime that is not there yet.
+#[allow(unsafe_code)]
+#[used]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
+static NOTE_SIGPIPE: extern "C" fn() = {
+    extern "C" fn note() {
+        SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
+    }
+    note
+};
