@@ -1,0 +1,152 @@
+//! What the tests of the binary share: how to call it, and how to hold a lock for as long as a test
+//! wants without sleeping.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+
+/// What takes longer has failed. Nothing under test takes anywhere near as long.
+pub const WATCHDOG: Duration = Duration::from_mins(1);
+
+/// `gtlock`, to be run to its end.
+pub fn gtlock() -> assert_cmd::Command {
+    to_its_end(gtlock_process())
+}
+
+/// `gtlock`, for a test that has to do with the process while it runs.
+pub fn gtlock_process() -> Command {
+    process(cargo_bin!("gtlock"))
+}
+
+/// A program that finds `gtlock` in its PATH, such as a shell.
+pub fn process(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GTLOCK_")) {
+        command.env_remove(name);
+    }
+    let gtlock = cargo_bin!("gtlock").parent().map(Path::to_owned);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths(gtlock.into_iter().chain(env::split_paths(&path)));
+    command.env("PATH", path.expect("no colon in the path of gtlock"));
+    command
+}
+
+/// A command to be run to its end, but no longer than [`WATCHDOG`], with nothing on standard input.
+pub fn to_its_end(command: Command) -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::from_std(command);
+    command.timeout(WATCHDOG).write_stdin("");
+    command
+}
+
+/// Waits for a process to end.
+pub fn end_of(process: &mut Child) -> ExitStatus {
+    let mut status = None;
+    eventually("the process ends", || {
+        status = process.try_wait().expect("it is ours to wait for");
+        status.is_some()
+    });
+    status.expect("it has ended")
+}
+
+/// Waits for something to come true.
+pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_true() {
+        assert!(started.elapsed() < WATCHDOG, "not within {WATCHDOG:?}: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A running `gtlock` that holds locks until it is told to release them, or dropped.
+pub struct Holder {
+    gtlock: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Lines,
+}
+
+impl Holder {
+    /// Holds the lock on a data file exclusively.
+    pub fn writer(data: &Path) -> Self {
+        Self::start(gtlock_process().args(["run", "--write"]).arg(data))
+    }
+
+    /// Holds the lock on a data file shared.
+    pub fn reader(data: &Path) -> Self {
+        Self::start(gtlock_process().args(["run", "--read"]).arg(data))
+    }
+
+    /// Holds what a `gtlock run`, given here without its command, locks.
+    pub fn start(gtlock: &mut Command) -> Self {
+        gtlock.args(["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut gtlock = gtlock.spawn().expect("gtlock starts");
+        let stdin = gtlock.stdin.take();
+        let stdout = Lines::of(gtlock.stdout.take().expect("it is piped"));
+        let mut holder = Self { gtlock, stdin, stdout };
+        holder.prove_held();
+        holder
+    }
+
+    /// Returns once the command has answered: while it runs, the locks are held.
+    pub fn prove_held(&mut self) {
+        let stdin = self.stdin.as_mut().expect("only release takes it");
+        stdin.write_all(b"held\n").expect("the command reads");
+        assert_eq!(self.stdout.line(), "held");
+    }
+
+    /// The process ID of the holding gtlock.
+    pub fn pid(&self) -> u32 {
+        self.gtlock.id()
+    }
+
+    /// Ends the command, and returns when gtlock has ended too.
+    pub fn release(mut self) -> ExitStatus {
+        self.stdin = None;
+        end_of(&mut self.gtlock)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.stdin = None; // ends the command
+        let _ = self.gtlock.kill();
+        let _ = self.gtlock.wait();
+    }
+}
+
+/// The lines that a process prints, as they come.
+pub struct Lines(Receiver<String>);
+
+impl Lines {
+    /// Reads on in the background, so that [`WATCHDOG`] can end the wait for a line.
+    pub fn of(output: impl Read + Send + 'static) -> Self {
+        let (send, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                let _ = send.send(line.trim_end_matches('\r').to_owned());
+            }
+        });
+        Self(lines)
+    }
+
+    /// The next line.
+    pub fn line(&self) -> String {
+        self.line_or_end().expect("a line before the end of the output")
+    }
+
+    /// The next line; `None` at the end of the output.
+    pub fn line_or_end(&self) -> Option<String> {
+        match self.0.recv_timeout(WATCHDOG) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing printed within {WATCHDOG:?}"),
+        }
+    }
+}
