@@ -3,14 +3,292 @@
 
 mod common;
 
-use common::{Holder, gtlock};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Holder, Lines, end_of, gtlock, gtlock_process, process, to_its_end};
+use predicates::prelude::*;
+
+/// A directory for a test, and a data file in it that does not exist.
+fn data() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("state.json");
+    (dir, data)
+}
+
+/// A shell script; `$1` is the data file.
+fn shell(script: &str, data: &Path) -> Command {
+    let mut shell = process("sh");
+    shell.args(["-c", script, "sh"]).arg(data);
+    shell
+}
+
+fn assert_held(data: &Path) {
+    gtlock().args(["try", "--read"]).arg(data).assert().code(75).stdout("");
+}
+
+fn assert_free(data: &Path) {
+    gtlock().args(["try", "--write"]).arg(data).assert().success().stdout("").stderr("");
+}
 
 #[test]
 fn a_lock_is_held_until_the_command_ends() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("state.json");
+    let (_dir, data) = data();
     let holder = Holder::writer(&data);
-    gtlock().args(["try", "--read"]).arg(&data).assert().code(75);
+    assert_held(&data);
     assert!(holder.release().success());
-    gtlock().args(["try", "--write"]).arg(&data).assert().success().stdout("").stderr("");
+    assert_free(&data);
+}
+
+#[test]
+fn a_lock_outlives_a_killed_gtlock_until_the_command_ends() {
+    let (_dir, data) = data();
+    let mut holder = Holder::writer(&data);
+    holder.kill();
+    holder.prove_held();
+    assert_held(&data);
+    drop(holder); // ends the command
+    gtlock().args(["run", "--write"]).arg(&data).args(["--", "echo", "mine"]).assert().stdout("mine\n");
+}
+
+#[test]
+fn all_locks_of_a_request_outlive_a_killed_gtlock() {
+    let (dir, data) = data();
+    let other = dir.path().join("other");
+    let mut request = gtlock_process();
+    let mut holder = Holder::start(request.args(["run", "--write"]).arg(&data).arg("--read").arg(&other));
+    holder.kill();
+    holder.prove_held();
+    assert_held(&data);
+    gtlock().args(["try", "--write"]).arg(&other).assert().code(75);
+    gtlock().args(["try", "--read"]).arg(&other).assert().success();
+}
+
+#[test]
+fn a_daemon_left_behind_does_not_keep_the_lock() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; setsid cat <&3 &'"#;
+    let mut holder = Holder::running(&mut shell(script, &data));
+    assert!(holder.end().success());
+    holder.prove_held(); // no longer, but the daemon is there
+    assert_free(&data);
+    holder.prove_held();
+}
+
+#[test]
+fn a_daemon_left_behind_does_not_keep_the_lock_of_a_command_killed_by_a_signal() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; setsid cat <&3 & kill -KILL $$'"#;
+    let mut holder = Holder::running(&mut shell(script, &data));
+    assert!(!holder.end().success());
+    assert_free(&data);
+    holder.prove_held();
+}
+
+#[test]
+fn a_daemon_left_behind_waits_for_a_later_holder_of_the_same_lock() {
+    let (_dir, data) = data();
+    // It keeps GTLOCK_HELD, which names a gtlock that is gone, and the descriptor, which holds no lock.
+    let script = r#"exec gtlock run --write "$1" -- sh -c '
+        exec 3<&0
+        setsid sh -c '\''read -r line; echo "$line"; read -r go; exec gtlock run -v --write "$1" -- echo mine'\'' \
+            sh "$1" <&3 &' sh "$1""#;
+    let mut first = shell(script, &data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the shell starts");
+    let mut stdin = first.stdin.take().expect("it is piped");
+    let stdout = Lines::of(first.stdout.take().expect("it is piped"));
+    let stderr = Lines::of(first.stderr.take().expect("it is piped"));
+    assert!(end_of(&mut first).success());
+    stdin.write_all(b"here\n").expect("the daemon reads");
+    assert_eq!(stdout.line(), "here");
+
+    let second = Holder::writer(&data);
+    stdin.write_all(b"go\n").expect("the daemon reads");
+    let waiting = stderr.line();
+    let by_second = predicate::str::contains(format!("held for writing by {} (cat)", second.pid()));
+    assert!(waiting.contains("waiting") && by_second.eval(&waiting), "{waiting}");
+    second.release();
+    assert_eq!(stdout.line(), "mine");
+}
+
+#[test]
+fn a_command_that_closes_its_descriptors_gives_up_the_protection_against_sigkill_only() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- perl -MPOSIX -e '
+        POSIX::close($_) for 3 .. 255; exec "cat"'"#;
+    let mut holder = Holder::running(&mut shell(script, &data));
+    assert_held(&data);
+    holder.kill();
+    holder.prove_held(); // no longer, but the command is there
+    assert_free(&data);
+}
+
+#[test]
+fn a_command_may_use_the_low_descriptors_for_its_own() {
+    let (dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- sh -c '
+        exec 3>"$1.3" 4>"$1.4" 5>"$1.5" 6>"$1.6" 7>"$1.7" 8>"$1.8" 9>"$1.9"
+        exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+        exec cat' sh "$1""#;
+    let mut holder = Holder::running(&mut shell(script, &data));
+    assert!(dir.path().join("state.json.3").exists());
+    holder.kill();
+    holder.prove_held();
+    assert_held(&data);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_gets_the_descriptors_of_its_caller_and_those_of_the_locks_at_100_and_above() {
+    let (dir, data) = data();
+    let other = dir.path().join("other");
+    let descriptors = |through: &mut Command| -> Vec<i32> {
+        let list = r"print map { qq($_\n) } grep { -e qq(/proc/$$/fd/$_) } 0 .. 999";
+        let output = through.args(["perl", "-e", list]).output().expect("sh runs");
+        let numbers = String::from_utf8(output.stdout).expect("numbers");
+        numbers.lines().map(|number| number.parse().expect("a number")).collect()
+    };
+    let with_7 = || {
+        let mut shell = process("sh");
+        shell.args(["-c", r#"exec 7</dev/null; exec "$@""#, "sh"]);
+        shell
+    };
+    let callers = descriptors(&mut with_7());
+    assert!(callers.contains(&7), "{callers:?}");
+    let mut request = with_7();
+    let mut commands = descriptors(
+        request.args(["gtlock", "run", "--write"]).arg(&data).arg("--read").arg(&other).arg("--"),
+    );
+    commands.retain(|fd| !callers.contains(fd));
+    assert!(commands.len() == 2 && commands.iter().all(|&fd| fd >= 100), "{commands:?}");
+}
+
+#[test]
+fn a_command_reads_through_a_descriptor_of_its_caller() {
+    let (_dir, data) = data();
+    std::fs::write(&data, "content\n").expect("the data can be written");
+    let script = r#"exec 5<"$1"; exec gtlock run --read "$1" -- cat /dev/fd/5"#;
+    to_its_end(shell(script, &data)).assert().success().stdout("content\n");
+}
+
+#[test]
+fn a_small_limit_of_open_files_is_enough() {
+    let (_dir, data) = data();
+    let script = r#"ulimit -n 10; exec gtlock run --write "$1" -- cat"#;
+    let mut holder = Holder::running(&mut shell(script, &data));
+    holder.kill();
+    holder.prove_held();
+    assert_held(&data);
+}
+
+/// What a nested gtlock gets that asks for the lock of its ancestor.
+fn already_locked() -> impl Predicate<str> {
+    predicate::str::contains("already locked by ").and(predicate::str::contains("\n").count(1))
+}
+
+#[test]
+fn a_nested_gtlock_that_would_wait_for_its_ancestor_fails_at_once() {
+    let (_dir, data) = data();
+    for (outer, inner) in [("--write", "--write"), ("--write", "--read"), ("--read", "--write")] {
+        for nested in [
+            &["run"][..],
+            &["run", "--timeout=-1"],
+            &["run", "--timeout=60"],
+            &["run", "--retry-delay=1ms"],
+            &["run", "-q"],
+            &["try"],
+            &["try", "-q"],
+        ] {
+            let mut command = gtlock();
+            command.args(["run", outer]).arg(&data).args(["--", "gtlock"]).args(nested);
+            command.arg(inner).arg(&data).args(["--", "echo", "ran"]);
+            command.assert().code(125).stdout("").stderr(already_locked());
+        }
+        let mut asks = gtlock();
+        asks.args(["run", outer]).arg(&data).args(["--", "gtlock", "try", inner]).arg(&data);
+        asks.assert().code(125).stdout("").stderr(already_locked());
+    }
+}
+
+#[test]
+fn a_gtlock_nested_twice_sees_the_lock_of_the_outermost() {
+    let (dir, data) = data();
+    let other = dir.path().join("other");
+    let script = r#"gtlock run --write "$1" -- sh -c 'gtlock run --write "$2" -- \
+        sh -c "gtlock run --read \"\$1\" -- echo ran; echo \$?" sh "$1"' sh "$1" "$2""#;
+    let mut shell = shell(script, &data);
+    shell.arg(&other);
+    to_its_end(shell).assert().success().stdout("125\n").stderr(already_locked());
+}
+
+#[test]
+fn nested_readers_and_nested_locks_on_other_files_run() {
+    let (dir, data) = data();
+    let other = dir.path().join("other");
+    for (outer, inner, inner_data) in
+        [("--read", "--read", &data), ("--write", "--write", &other), ("--read", "--write", &other)]
+    {
+        for nested in ["run", "try"] {
+            let mut command = gtlock();
+            command.args(["run", outer]).arg(&data).args(["--", "gtlock", nested, inner]).arg(inner_data);
+            command.args(["--", "echo", "ran"]).assert().success().stdout("ran\n").stderr("");
+        }
+    }
+}
+
+#[test]
+fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_descriptor() {
+    let (_dir, data) = data();
+    let script = r#"gtlock run --write "$1" -- perl -MPOSIX -e '
+        POSIX::close($_) for 3 .. 255; exec "gtlock", "run", "--write", @ARGV, "--", "echo", "ran"' "$1""#;
+    to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(already_locked());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_variable() {
+    let (_dir, data) = data();
+    for nested in ["run", "try"] {
+        let script = format!(
+            r#"gtlock run --write "$1" -- env -u GTLOCK_HELD gtlock {nested} --write "$1" -- echo ran"#
+        );
+        let assert = to_its_end(shell(&script, &data)).assert().code(125).stdout("");
+        assert.stderr(predicate::str::contains("already locked by an inherited descriptor"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_nested_gtlock_sees_the_lock_of_an_ancestor_that_was_killed() {
+    let (_dir, data) = data();
+    let script = r#"gtlock run --write "$1" -- sh -c '
+        kill -KILL $PPID
+        parent=$PPID
+        while [ "$parent" = "$PPID" ]; do read -r _ _ _ parent _ </proc/$$/stat; done
+        gtlock run --write "$1" -- echo ran
+        echo $?' sh "$1""#;
+    let assert = to_its_end(shell(script, &data)).assert().code(128 + 9).stdout("125\n");
+    assert.stderr(predicate::str::contains("already locked by an inherited descriptor"));
+}
+
+#[test]
+fn a_variable_that_names_nobody_alive_does_not_count() {
+    let (_dir, data) = data();
+    let mut gone = Command::new("true").spawn().expect("true runs");
+    end_of(&mut gone);
+    let holder = Holder::writer(&data);
+    let lock = data.with_file_name(".gastown").join("locks").join("state.json.lock");
+    let lock = std::fs::metadata(lock).expect("the lock file is there");
+    // The holder is alive but no ancestor of the caller.
+    for pid in [gone.id(), holder.pid()] {
+        let mut command = gtlock();
+        command.env("GTLOCK_HELD", format!("{pid}:{}:{}", lock.dev(), lock.ino()));
+        command.args(["try", "--write"]).arg(&data).assert().code(75);
+    }
 }

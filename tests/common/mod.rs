@@ -65,6 +65,12 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+/// Says that a test, or a part of it, cannot be done here. Not through a macro, whose output the test
+/// harness would hide.
+pub fn skip(what: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
+}
+
 /// A running `gtlock` that holds locks until it is told to release them, or dropped.
 pub struct Holder {
     gtlock: Child,
@@ -85,8 +91,12 @@ impl Holder {
 
     /// Holds what a `gtlock run`, given here without its command, locks.
     pub fn start(gtlock: &mut Command) -> Self {
-        gtlock.args(["--", "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut gtlock = gtlock.spawn().expect("gtlock starts");
+        Self::running(gtlock.args(["--", "cat"]))
+    }
+
+    /// Holds what a gtlock locks whose command, like cat, gives back lines and ends with its input.
+    pub fn running(gtlock: &mut Command) -> Self {
+        let mut gtlock = gtlock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gtlock starts");
         let stdin = gtlock.stdin.take();
         let stdout = Lines::of(gtlock.stdout.take().expect("it is piped"));
         let mut holder = Self { gtlock, stdin, stdout };
@@ -109,7 +119,18 @@ impl Holder {
     /// Ends the command, and returns when gtlock has ended too.
     pub fn release(mut self) -> ExitStatus {
         self.stdin = None;
+        self.end()
+    }
+
+    /// Returns when gtlock has ended.
+    pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.gtlock)
+    }
+
+    /// Kills gtlock, and gtlock only.
+    pub fn kill(&mut self) {
+        self.gtlock.kill().expect("it has not ended");
+        self.end();
     }
 }
 
