@@ -16,7 +16,7 @@ use crate::sys;
 
 /// How often a lock that was taken on a file no longer at its path is given up for another try. A file
 /// replaced that often under us means a file system without stable inode numbers.
-const MOST_MISMATCHES: u32 = 100;
+pub const MOST_MISMATCHES: u32 = 100;
 
 /// How long a request that does not wait still waits for a lock whose record names no live holder: long
 /// enough for whoever only looks at it (`status`, `clean`) to be scheduled and let go.
@@ -288,7 +288,8 @@ pub fn not_a_lock_file(lock: &Path) -> Option<Error> {
     ))
 }
 
-fn unstable(path: &Path) -> Error {
+/// The error for a path that never stays the same file.
+pub fn unstable(path: &Path) -> Error {
     Error::invalid(
         path,
         format!(

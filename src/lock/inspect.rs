@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::acquire::{CONFIRMATION, wait_in_kernel};
+use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable, wait_in_kernel};
 use super::record::{self, Record};
 use super::{Error, Mode, flock};
 use crate::process::{Liveness, Processes};
@@ -68,46 +68,54 @@ pub enum Evidence {
 /// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
 pub fn inspect(lock: &Path, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
     let fail = |e| Error::io(lock, e);
-    if let Some(odd) = super::acquire::not_a_lock_file(lock) {
-        return Err(odd);
-    }
-    let file = match sys::open_lock(lock, false) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(fail)?,
-    };
-    let id = sys::stat(&file).map_err(fail)?.id;
-    let mut mode = probe(&file).map_err(fail)?;
-    let mut file = file;
-    let Some(mut record) = record::read(&file, lock).map_err(fail)? else {
-        return Err(super::acquire::foreign(lock));
-    };
-    let mut holders = recorded(&record, processes);
-    if mode.is_some() && !holders.iter().any(is_alive) {
-        // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
-        // was not held.
-        let again = sys::open_lock(lock, false).map_err(fail)?;
-        match wait_in_kernel(again, Mode::Exclusive, Some(Instant::now() + CONFIRMATION), |_| None) {
-            Some(locked) => {
-                file = locked.map_err(fail)?;
-                mode = None;
-                record = record::read(&file, lock).map_err(fail)?.unwrap_or_default();
-                holders = recorded(&record, processes);
-            }
-            None => add_descriptor_holders(&mut holders, id, processes),
+    for _ in 0..MOST_MISMATCHES {
+        if let Some(odd) = not_a_lock_file(lock) {
+            return Err(odd);
+        }
+        let file = match sys::open_lock(lock, false) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(fail)?,
+        };
+        let id = sys::stat(&file).map_err(fail)?.id;
+        let found = look_at(file, id, lock, processes)?;
+        // As for an acquirer: what was found out must be about the file that is at the path.
+        if sys::stat_path(lock).map_err(fail)?.is_some_and(|there| there.id == id) {
+            return Ok(Some(found));
         }
     }
-    let state = match mode {
-        Some(mode) => State::Held(mode),
-        None if holders.is_empty() => State::Free,
-        None => State::Stale,
+    Err(unstable(lock))
+}
+
+fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) -> Result<Inspection, Error> {
+    let fail = |e| Error::io(lock, e);
+    let read = |file: &File| record::read(file, lock).map_err(fail)?.ok_or_else(|| foreign(lock));
+    let mode = probe(&file).map_err(fail)?;
+    let record = read(&file)?;
+    let Some(mode) = mode else {
+        drop(file); // with the lock, which kept the record from changing while it was read
+        return Ok(not_held(&record, processes));
     };
-    drop(file); // with the probe's lock, which kept the record from changing until it was read
-    Ok(Some(Inspection {
-        state,
-        since: record.written.filter(|_| record.pids.len() == 1),
-        holders,
-        waiters: if mode.is_some() { sys::waiters(id) } else { Vec::new() },
-    }))
+    let mut holders = recorded(&record, processes);
+    if !holders.iter().any(is_alive) {
+        // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
+        // was not held.
+        let confirmed = Some(Instant::now() + CONFIRMATION);
+        if let Some(locked) = wait_in_kernel(file, Mode::Exclusive, confirmed, |_| None) {
+            let file = locked.map_err(fail)?;
+            let record = read(&file)?;
+            drop(file);
+            return Ok(not_held(&record, processes));
+        }
+        add_descriptor_holders(&mut holders, id, processes);
+    }
+    let since = record.written.filter(|_| record.pids.len() == 1);
+    Ok(Inspection { state: State::Held(mode), holders, since, waiters: sys::waiters(id) })
+}
+
+fn not_held(record: &Record, processes: &mut Processes) -> Inspection {
+    let state = if record.pids.is_empty() { State::Free } else { State::Stale };
+    let since = record.written.filter(|_| record.pids.len() == 1);
+    Inspection { state, holders: recorded(record, processes), since, waiters: Vec::new() }
 }
 
 /// Whether the record of a lock file names a process that could be its holder.

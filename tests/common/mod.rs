@@ -5,7 +5,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -37,6 +37,30 @@ pub fn process(program: impl AsRef<OsStr>) -> Command {
     let path = env::join_paths(gtlock.into_iter().chain(env::split_paths(&path)));
     command.env("PATH", path.expect("no colon in the path of gtlock"));
     command
+}
+
+/// A directory for a test, and a data file in it that does not exist.
+pub fn data() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("state.json");
+    (dir, data)
+}
+
+/// A shell script; `$1` is the data file.
+pub fn shell(script: &str, data: &Path) -> Command {
+    let mut shell = process("sh");
+    shell.args(["-c", script, "sh"]).arg(data);
+    shell
+}
+
+/// Asserts that somebody holds the lock on a data file exclusively.
+pub fn assert_held(data: &Path) {
+    gtlock().args(["try", "--read"]).arg(data).assert().code(75).stdout("");
+}
+
+/// Asserts that nobody holds the lock on a data file.
+pub fn assert_free(data: &Path) {
+    gtlock().args(["try", "--write"]).arg(data).assert().success().stdout("").stderr("");
 }
 
 /// A command to be run to its end, but no longer than [`WATCHDOG`], with nothing on standard input.
