@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Target};
+use super::gate::{self, Gate};
 use super::held::{self, Around};
-use super::{FileLock, Guard, Locked, Mode, Wait, flock, inspect, path, record};
+use super::{FileLock, Guard, Locked, Mode, Wait, flock, inspect, path, record, wait};
 use crate::process::Processes;
 use crate::sys;
 
@@ -45,6 +43,8 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
         confirm_until: None,
         retry_delay: request.retry_delay,
         on_wait,
+        tell_at: None,
+        processes: Processes::default(),
     };
     // Files that turned out to be one, under two paths, of which the second wanted the stronger mode.
     let mut strengthened: Vec<PathBuf> = Vec::new();
@@ -102,6 +102,8 @@ struct Waiter<'a> {
     confirm_until: Option<Instant>,
     retry_delay: Option<Duration>,
     on_wait: OnWait<'a>,
+    tell_at: Option<Instant>,
+    processes: Processes,
 }
 
 impl Waiter<'_> {
@@ -124,6 +126,7 @@ impl Waiter<'_> {
     fn take(&mut self, target: &Target, held: &[Locked]) -> Result<Attempt, Error> {
         let lock = target.lock.as_path();
         let fail = |e| Error::io(lock, e);
+        let mut passed = false;
         for _ in 0..MOST_MISMATCHES {
             let file = sys::open_lock(lock, true).map_err(|e| not_a_lock_file(lock).unwrap_or(fail(e)))?;
             if !held.is_empty() {
@@ -132,7 +135,14 @@ impl Waiter<'_> {
                     return Ok(Attempt::Same(same));
                 }
             }
-            let file = if flock::try_lock(&file, target.mode).map_err(fail)? {
+            self.tell_at = Some(Instant::now());
+            let gate = if passed { None } else { self.gate_in_the_way(target, &file)? };
+            let must_queue = gate.is_some() && target.mode == Mode::Exclusive;
+            if let (Some(gate), Mode::Shared) = (gate, target.mode) {
+                self.pass(gate, target)?;
+                passed = true;
+            }
+            let file = if !must_queue && flock::try_lock(&file, target.mode).map_err(fail)? {
                 file
             } else {
                 self.wait_for(file, target)?
@@ -149,113 +159,83 @@ impl Waiter<'_> {
         Err(unstable(lock))
     }
 
+    /// The gate that this request has to heed, if there is one.
+    fn gate_in_the_way(&mut self, target: &Target, file: &File) -> Result<Option<File>, Error> {
+        if self.wait == Wait::Never && target.mode == Mode::Exclusive {
+            return Ok(None); // the lock itself says whether it is busy
+        }
+        let Some(gate) = gate::open(&gate::path_of(&target.lock), false) else { return Ok(None) };
+        // The writer at the gate waits for our ancestor: to queue behind it would be a deadlock.
+        let id = sys::stat(file).map_err(|e| Error::io(&target.lock, e))?.id;
+        Ok(held::around_us(id, &mut self.processes).is_none().then_some(gate))
+    }
+
+    /// A reader's way through a gate.
+    fn pass(&mut self, gate: File, target: &Target) -> Result<(), Error> {
+        let path = gate::path_of(&target.lock);
+        let free = flock::try_lock(&gate, Mode::Shared).map_err(|e| Error::io(&path, e))?;
+        let gate = if free { gate } else { self.obtain(gate, &path, Mode::Shared, target)? };
+        gate::pass(gate, path);
+        Ok(())
+    }
+
+    /// Puts up a gate, after queueing at those of others.
+    fn raise_gate(&mut self, target: &Target) -> Result<Option<Gate>, Error> {
+        let path = gate::path_of(&target.lock);
+        for _ in 0..MOST_MISMATCHES {
+            let Some(file) = gate::open(&path, true) else { break };
+            let free = flock::try_lock(&file, Mode::Exclusive).map_err(|e| Error::io(&path, e))?;
+            let file = if free { file } else { self.obtain(file, &path, Mode::Exclusive, target)? };
+            if let Some(gate) = Gate::hold(file, path.clone()) {
+                return Ok(Some(gate));
+            }
+        }
+        Ok(None) // without one it waits as any flock does
+    }
+
     /// Waits for a lock that was refused; returns the file once it is locked.
     fn wait_for(&mut self, file: File, target: &Target) -> Result<File, Error> {
         let lock = target.lock.as_path();
         let stat = sys::stat(&file).map_err(|e| Error::io(lock, e))?;
         examine(&file, stat, lock)?;
-        let mut processes = Processes::default();
-        if let Some(around) = held::around_us(stat.id, &mut processes) {
+        if let Some(around) = held::around_us(stat.id, &mut self.processes) {
             let ancestor = if let Around::Ancestor(pid) = around { Some(pid) } else { None };
             return Err(Error::AlreadyLocked { target: target.clone(), ancestor });
         }
+        let _gate = match target.mode {
+            Mode::Exclusive if self.wait != Wait::Never => self.raise_gate(target)?,
+            _ => None,
+        };
+        self.obtain(file, lock, target.mode, target)
+    }
+
+    /// Waits for a file's lock as long as the request may; returns the file once it is locked.
+    fn obtain(&mut self, file: File, path: &Path, mode: Mode, target: &Target) -> Result<File, Error> {
         let locked = if self.wait == Wait::Never {
             let until = *self.confirm_until.get_or_insert_with(|| Instant::now() + CONFIRMATION);
-            if inspect::names_live_holder(&file, lock, &mut processes) {
-                None
+            if inspect::names_live_holder(&file, path, &mut self.processes) {
+                Ok(None)
             } else {
-                wait_in_kernel(file, target.mode, Some(until), |_| None)
+                wait::in_kernel(file, mode, Some(until), &mut |_| None)
             }
         } else {
-            let started = self.started;
-            let on_wait = &mut self.on_wait;
-            let tell = |now: Instant| on_wait(Waiting { target, elapsed: now - started }).map(|d| now + d);
+            let Self { started, on_wait, tell_at, .. } = self;
+            let tell = &mut |now: Instant| {
+                if tell_at.is_some_and(|at| now >= at) {
+                    *tell_at = on_wait(Waiting { target, elapsed: now - *started }).map(|delay| now + delay);
+                }
+                *tell_at
+            };
             match self.retry_delay {
-                None => wait_in_kernel(file, target.mode, self.deadline, tell),
-                Some(delay) => poll(file, target.mode, self.deadline, delay, tell),
+                None => wait::in_kernel(file, mode, self.deadline, tell),
+                Some(delay) => wait::by_polling(file, mode, self.deadline, delay, tell),
             }
         };
-        match locked.transpose().map_err(|e| Error::io(lock, e))? {
+        match locked.map_err(|e| Error::io(path, e))? {
             Some(file) => Ok(file),
             None if self.wait == Wait::Never => Err(Error::Busy(target.clone())),
             None => Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() }),
         }
-    }
-}
-
-/// Waits for the lock in the kernel, woken by its release; `None` once the deadline has passed.
-///
-/// flock(2) takes no timeout, so a thread of its own waits. One that is given up stays until the lock
-/// is free, gets it, finds nobody to hand the file to and drops it, which releases the lock at once.
-pub fn wait_in_kernel(
-    file: File,
-    mode: Mode,
-    deadline: Option<Instant>,
-    mut tell: impl FnMut(Instant) -> Option<Instant>,
-) -> Option<io::Result<File>> {
-    let (hand_over, handed_over) = mpsc::sync_channel(1);
-    let waiting = thread::Builder::new().name("gtlock-wait".into()).spawn(move || {
-        let locked = flock::lock(&file, mode).map(|()| file);
-        let _ = hand_over.send((locked, Instant::now()));
-    });
-    if let Err(e) = waiting {
-        return Some(Err(e));
-    }
-    let mut tell_at = tell(Instant::now());
-    loop {
-        let received = match tell_at.into_iter().chain(deadline).min() {
-            None => handed_over.recv().map_err(RecvTimeoutError::from),
-            Some(until) => handed_over.recv_timeout(until.saturating_duration_since(Instant::now())),
-        };
-        let now = Instant::now();
-        match received {
-            // Had only after the deadline (this process was stopped, perhaps): given back.
-            Ok((Ok(_), since)) if deadline.is_some_and(|deadline| since > deadline) => return None,
-            Ok((locked, _)) => return Some(locked),
-            Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|deadline| now >= deadline) => {
-                return None;
-            }
-            Err(RecvTimeoutError::Timeout) => tell_at = tell(now),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Some(Err(io::Error::other("the waiting thread ended")));
-            }
-        }
-    }
-}
-
-/// Tries again and again, for file systems on which waiting in the kernel misbehaves.
-fn poll(
-    file: File,
-    mode: Mode,
-    deadline: Option<Instant>,
-    delay: Duration,
-    mut tell: impl FnMut(Instant) -> Option<Instant>,
-) -> Option<io::Result<File>> {
-    let mut tell_at = tell(Instant::now());
-    for attempt in 1.. {
-        let now = Instant::now();
-        if tell_at.is_some_and(|at| now >= at) {
-            tell_at = tell(now);
-        }
-        let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(now));
-        thread::sleep(back_off(delay, attempt).min(left));
-        match flock::try_lock(&file, mode) {
-            Ok(true) if deadline.is_some_and(|deadline| Instant::now() > deadline) => return None,
-            Ok(true) => return Some(Ok(file)),
-            Ok(false) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return None,
-            Ok(false) => {}
-            Err(e) => return Some(Err(e)),
-        }
-    }
-    None
-}
-
-/// The pause before an attempt, counted from 1.
-fn back_off(delay: Duration, attempt: u64) -> Duration {
-    match attempt {
-        ..=5 => delay,
-        6..=10 => delay.max(Duration::from_millis(50)),
-        _ => delay.max(Duration::from_millis(100)),
     }
 }
 
@@ -297,17 +277,4 @@ pub fn unstable(path: &Path) -> Error {
              its file system may have no stable inodes: choose a --lock-dir on another"
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn polling_backs_off_after_5_and_after_10_attempts() {
-        let at = |delay, attempt| back_off(Duration::from_millis(delay), attempt).as_millis();
-        assert_eq!([at(10, 1), at(10, 5), at(10, 6), at(10, 10), at(10, 11)], [10, 10, 50, 50, 100]);
-        assert_eq!([at(70, 5), at(70, 6), at(70, 11)], [70, 70, 100]);
-        assert_eq!([at(300, 1), at(300, 6), at(300, 11)], [300, 300, 300]);
-    }
 }

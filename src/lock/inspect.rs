@@ -5,9 +5,9 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable, wait_in_kernel};
+use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable};
 use super::record::{self, Record};
-use super::{Error, Mode, flock};
+use super::{Error, Mode, flock, gate, wait};
 use crate::process::{Liveness, Processes};
 use crate::sys;
 
@@ -100,8 +100,8 @@ fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) 
         // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
         // was not held.
         let confirmed = Some(Instant::now() + CONFIRMATION);
-        if let Some(locked) = wait_in_kernel(file, Mode::Exclusive, confirmed, |_| None) {
-            let file = locked.map_err(fail)?;
+        let locked = wait::in_kernel(file, Mode::Exclusive, confirmed, &mut |_| None);
+        if let Some(file) = locked.map_err(fail)? {
             let record = read(&file)?;
             drop(file);
             return Ok(not_held(&record, processes));
@@ -109,7 +109,11 @@ fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) 
         add_descriptor_holders(&mut holders, id, processes);
     }
     let since = record.written.filter(|_| record.pids.len() == 1);
-    Ok(Inspection { state: State::Held(mode), holders, since, waiters: sys::waiters(id) })
+    let mut waiters = sys::waiters(id);
+    if let Ok(Some(gate)) = sys::stat_path(&gate::path_of(lock)) {
+        waiters.extend(sys::waiters(gate.id)); // queued behind the writer that waits
+    }
+    Ok(Inspection { state: State::Held(mode), holders, since, waiters })
 }
 
 fn not_held(record: &Record, processes: &mut Processes) -> Inspection {

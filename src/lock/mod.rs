@@ -164,11 +164,13 @@ mod acquire;
 mod clean;
 mod error;
 mod flock;
+mod gate;
 mod guard;
 mod held;
 mod inspect;
 mod path;
 mod record;
+mod wait;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

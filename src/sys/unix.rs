@@ -58,6 +58,11 @@ pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     }
 }
 
+/// Removes a file.
+pub fn remove_lock(path: &Path) -> io::Result<()> {
+    std::fs::remove_file(path)
+}
+
 /// Looks at an open file.
 pub fn stat(file: &File) -> io::Result<Stat> {
     file.metadata().map(|metadata| Stat::from(&metadata))

@@ -130,9 +130,19 @@ impl Holder {
 
     /// Returns once the command has answered: while it runs, the locks are held.
     pub fn prove_held(&mut self) {
+        self.send("held");
+        assert_eq!(self.line(), "held");
+    }
+
+    /// Sends the command a line.
+    pub fn send(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("only release takes it");
-        stdin.write_all(b"held\n").expect("the command reads");
-        assert_eq!(self.stdout.line(), "held");
+        writeln!(stdin, "{line}").expect("the command reads");
+    }
+
+    /// The next line that the command prints.
+    pub fn line(&self) -> String {
+        self.stdout.line()
     }
 
     /// The process ID of the holding gtlock.

@@ -1,0 +1,71 @@
+//! The turnstile that keeps readers who overlap without a gap from starving a writer.
+//!
+//! A writer that must wait creates `NAME.lock.gate` and holds it exclusively until it has the lock; then
+//! it unlinks it. A reader that finds a gate waits for it before it tries the lock, once: when that gate
+//! is gone it has passed, whatever gate has come since, so that writers do not starve readers either. A
+//! writer that finds a gate queues at it.
+//!
+//! Only fairness rests on this. Whatever goes wrong with a gate, the lock itself still excludes; and the
+//! gate of a writer that was killed is unlocked by the kernel, and removed by whoever finds it so.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::{Mode, flock, record};
+use crate::sys::{self, FileId};
+
+/// The gate of a lock file.
+pub fn path_of(lock: &Path) -> PathBuf {
+    let mut path = lock.as_os_str().to_owned();
+    path.push(".gate");
+    path.into()
+}
+
+/// Opens a gate that is there; with `create`, makes one. `None` where there can be none: then there is no
+/// turn to wait for.
+pub fn open(path: &Path, create: bool) -> Option<File> {
+    let file = sys::open_lock(path, create).ok()?;
+    let ours = sys::stat(&file).is_ok_and(|stat| stat.is_file && stat.links <= 1)
+        && record::read(&file, path).is_ok_and(|record| record.is_some());
+    ours.then_some(file)
+}
+
+/// Whether the file is still the gate, and not one that was unlinked when its writer went through.
+fn is_up(file: &File, path: &Path) -> Option<FileId> {
+    let id = sys::stat(file).ok()?.id;
+    sys::stat_path(path).ok()??.id.eq(&id).then_some(id)
+}
+
+/// A gate that is held, until dropped.
+#[derive(Debug)]
+pub struct Gate {
+    file: File,
+    path: PathBuf,
+}
+
+impl Gate {
+    /// Takes over a gate that this process has locked exclusively; `None` if it is no longer up.
+    pub fn hold(file: File, path: PathBuf) -> Option<Self> {
+        is_up(&file, &path)?;
+        let _ = record::add(&file, &path, Mode::Exclusive); // who waits; nothing depends on it
+        Some(Self { file, path })
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        // Locked exclusively, so nobody else removes or replaces it.
+        if is_up(&self.file, &self.path).is_some() {
+            let _ = sys::remove_lock(&self.path);
+        }
+        let _ = flock::unlock(&self.file);
+    }
+}
+
+/// Goes through a gate that this process has locked shared. If it is still up, a writer that was killed
+/// has left it: it is taken away.
+pub fn pass(file: File, path: PathBuf) {
+    if is_up(&file, &path).is_some() && flock::try_lock(&file, Mode::Exclusive).unwrap_or(false) {
+        drop(Gate::hold(file, path));
+    }
+}

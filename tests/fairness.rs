@@ -1,0 +1,152 @@
+//! Writers are not starved by readers, nor readers by writers.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use common::{Holder, data, end_of, eventually, gtlock, gtlock_process};
+
+fn gate_of(data: &Path) -> PathBuf {
+    data.parent().expect("it is in a directory").join(".gastown/locks/state.json.lock.gate")
+}
+
+/// A gtlock that waits for the lock, to add its mode to the data file.
+fn waiting(mode: &str, data: &Path) -> Child {
+    let mut gtlock = gtlock_process();
+    gtlock.args(["run", "-v", mode]).arg(data);
+    gtlock.args(["--", "sh", "-c", "echo \"$1\" >> \"$2\"", "sh", mode]).arg(data);
+    let mut gtlock = gtlock.stderr(Stdio::piped()).spawn().expect("it starts");
+    eventually("it waits", || waits(gtlock.id(), data));
+    let mut line = String::new();
+    let stderr = gtlock.stderr.as_mut().expect("it is piped");
+    BufReader::new(stderr).read_line(&mut line).expect("it says so");
+    assert!(line.contains("waiting"), "{line}");
+    gtlock
+}
+
+/// The modes of those that waited, in the order in which they had their turn.
+fn turns(data: &Path) -> Vec<String> {
+    std::fs::read_to_string(data).expect("somebody had a turn").lines().map(ToOwned::to_owned).collect()
+}
+
+/// Whether the kernel has a process in a queue for the lock or its gate.
+fn waits(pid: u32, data: &Path) -> bool {
+    let status = gtlock().args(["status", "--json"]).arg(data).assert().success();
+    let json: serde_json::Value = serde_json::from_slice(&status.get_output().stdout).expect("JSON");
+    let waiters = json["locks"][0]["waiters"].as_array().expect("an array").clone();
+    waiters.iter().any(|waiter| waiter["pid"] == pid)
+}
+
+#[test]
+fn while_a_writer_waits_new_readers_queue_behind_it() {
+    let (_dir, data) = data();
+    let first = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    gtlock().args(["try", "--read"]).arg(&data).assert().code(75);
+    let mut late = waiting("--read", &data);
+
+    assert!(first.release().success());
+    assert!(end_of(&mut writer).success());
+    assert!(end_of(&mut late).success());
+    assert_eq!(turns(&data), ["--write", "--read"]);
+    assert!(!gate_of(&data).exists(), "the writer has taken its gate away");
+}
+
+#[test]
+fn readers_that_queued_before_the_next_writer_go_before_it() {
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    // A writer that holds the lock for as long as the test wants: it starts to wait, and has to be let in.
+    let mut first = gtlock_process();
+    first.args(["run", "--write"]).arg(&data).args(["--", "cat"]);
+    first.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut first = first.spawn().expect("it starts");
+    eventually("the first writer waits", || waits(first.id(), &data));
+    let mut queued = waiting("--read", &data);
+    assert!(reader.release().success());
+    eventually("the first writer is in", || {
+        let record = std::fs::read_to_string(gate_of(&data).with_extension("")).unwrap_or_default();
+        record.trim() == first.id().to_string()
+    });
+    eventually("the reader is through the gate", || !gate_of(&data).exists() && waits(queued.id(), &data));
+
+    let mut second = waiting("--write", &data);
+    drop(first.stdin.take()); // ends its command
+    assert!(end_of(&mut first).success());
+    assert!(end_of(&mut queued).success());
+    assert!(end_of(&mut second).success());
+    assert_eq!(turns(&data), ["--read", "--write"]);
+}
+
+#[test]
+fn the_gate_of_a_killed_writer_stops_nobody_and_goes_away() {
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    writer.kill().expect("it waits");
+    end_of(&mut writer);
+    assert!(gate_of(&data).exists(), "nobody has had the time to take it away");
+
+    gtlock().args(["try", "--read"]).arg(&data).assert().success().stderr("");
+    assert!(!gate_of(&data).exists());
+    assert!(reader.release().success());
+}
+
+#[test]
+fn clean_takes_a_leftover_gate_and_leaves_one_that_is_held() {
+    let (dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    let clean = || gtlock().arg("clean").current_dir(dir.path()).assert().success();
+    clean().stdout("removed 0 lock files, 2 held\n");
+    writer.kill().expect("it waits");
+    end_of(&mut writer);
+    clean().stdout("removed 1 lock file, 1 held\n");
+    assert!(!gate_of(&data).exists());
+    assert!(reader.release().success());
+}
+
+#[test]
+fn a_reader_inside_a_reader_does_not_queue_behind_the_writer_that_waits_for_the_outer_one() {
+    let (_dir, data) = data();
+    let inner = "read -r line; echo \"$line\"; read -r line; gtlock run --read \"$1\" -- echo inner; cat";
+    let mut outer = gtlock_process();
+    outer.args(["run", "--read"]).arg(&data).args(["--", "sh", "-c", inner, "sh"]).arg(&data);
+    let mut outer = Holder::running(&mut outer);
+    let mut writer = waiting("--write", &data);
+    outer.send("go on");
+    assert_eq!(outer.line(), "inner");
+    assert!(outer.release().success());
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_gate_that_is_no_lock_file_is_passed_by() {
+    let (dir, data) = data();
+    common::assert_free(&data);
+    let gate = gate_of(&data);
+    let odd: [&dyn Fn(); 3] = [
+        &|| std::fs::write(&gate, "precious").expect("it can be written"),
+        &|| std::os::unix::fs::symlink(dir.path().join("elsewhere"), &gate).expect("it can be made"),
+        &|| std::fs::create_dir(&gate).expect("it can be made"),
+    ];
+    for put in odd {
+        put();
+        gtlock().args(["run", "--read"]).arg(&data).args(["--", "true"]).assert().success().stderr("");
+        let holder = Holder::reader(&data);
+        let mut writer = gtlock_process();
+        writer.args(["run", "--write"]).arg(&data).args(["--timeout", "0.05", "--", "true"]);
+        assert_eq!(end_of(&mut writer.stderr(Stdio::null()).spawn().expect("it starts")).code(), Some(75));
+        assert!(holder.release().success());
+        if gate.is_dir() {
+            std::fs::remove_dir(&gate).expect("it is untouched");
+        } else {
+            assert!(std::fs::read(&gate).map_or(true, |bytes| bytes == b"precious"));
+            std::fs::remove_file(&gate).expect("it is there");
+        }
+    }
+    assert!(!dir.path().join("elsewhere").exists());
+}
