@@ -1,11 +1,12 @@
 //! The command line.
+#![allow(clippy::struct_excessive_bools, reason = "flags of a command line are independent bools")]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::StyledStr;
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueHint, value_parser};
 
 use crate::exit::{REFUSED, TABLE};
 use crate::lock::Wait;
@@ -65,6 +66,27 @@ pub struct LockArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub write: Vec<PathBuf>,
 
+    /// Take an exclusive lock on the open descriptor N of the caller's.
+    ///
+    /// Without a command it stays locked when gtlock has ended, until the caller closes it.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true)]
+    pub write_fd: Vec<i32>,
+
+    /// Take a shared lock on the open descriptor N of the caller's.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true)]
+    pub read_fd: Vec<i32>,
+
+    /// Drop the lock on the open descriptor N of the caller's.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+          conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"])]
+    pub unlock_fd: Vec<i32>,
+
+    /// Lock the named files or directories themselves, as flock(1) does, instead of lock files.
+    ///
+    /// A file is created if it does not exist, and never written to.
+    #[arg(long, conflicts_with = "lock_dir")]
+    pub direct: bool,
+
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///
     /// Made if it does not exist. Data files of the same name then share a lock.
@@ -75,11 +97,19 @@ pub struct LockArgs {
     #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true)]
     pub conflict_exit_code: u8,
 
+    /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
+    #[arg(short = 'o', long)]
+    pub close: bool,
+
+    /// Become the command instead of waiting for it; the lock lasts until its last inheritor ends.
+    #[arg(short = 'F', long, conflicts_with = "close")]
+    pub no_fork: bool,
+
     /// Say nothing but errors; a refused lock is not one.
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
 
-    /// Say how long the lock took, who is waited for, and what could not be recorded.
+    /// Say who is waited for, how long the lock took and was held, and what could not be recorded.
     #[arg(short, long)]
     pub verbose: bool,
 }
@@ -133,6 +163,14 @@ pub struct StatusArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub lock_dir: Option<PathBuf>,
 
+    /// Show the locks on the named files or directories themselves.
+    #[arg(long, conflicts_with_all = ["lock_dir", "recursive"], requires = "paths")]
+    pub direct: bool,
+
+    /// Show every .gastown/locks below the named directories [. if nothing is named].
+    #[arg(short = 'R', long, conflicts_with = "lock_dir")]
+    pub recursive: bool,
+
     /// Print JSON for programs.
     #[arg(long)]
     pub json: bool,
@@ -148,6 +186,10 @@ pub struct CleanArgs {
     /// Clean this directory, whatever its name; it must be one for lock files only.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub lock_dir: Vec<PathBuf>,
+
+    /// Clean every .gastown/locks below the named directories [. if nothing is named].
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
 
     /// Remove nothing, say what would be removed.
     #[arg(short = 'n', long)]

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::report;
+use super::{below, report};
 use crate::cli::CleanArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Cleaned, LockDir, Reason};
+use crate::lock::{self, Cleaned, Error, LockDir, Reason};
 
 /// Removes lock files that nobody holds.
 ///
@@ -18,11 +18,15 @@ use crate::lock::{self, Cleaned, LockDir, Reason};
 /// If the result cannot be written to standard output.
 pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     let action = if args.dry_run { lock::Action::Report } else { lock::Action::Remove };
-    let default = [PathBuf::from(".gastown/locks")];
-    let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
-    let named = if nothing_named { &default[..] } else { &args.dirs };
-    let dirs = named.iter().map(|dir| LockDir::Default(dir));
     let mut all = Cleaned::default();
+    let mut dirs = Vec::new();
+    for dir in default_dirs(args) {
+        match dir {
+            Ok(dir) => dirs.push(dir),
+            Err(e) => all.errors.push(e),
+        }
+    }
+    let dirs = dirs.iter().map(|dir| LockDir::Default(dir));
     for dir in dirs.chain(args.lock_dir.iter().map(|dir| LockDir::Chosen(dir))) {
         match lock::clean(dir, action) {
             Ok(cleaned) => {
@@ -42,6 +46,17 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
         print(&all, args.dry_run)?;
     }
     Ok(if all.errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// The directories named `.gastown/locks` that are to be cleaned.
+fn default_dirs(args: &CleanArgs) -> Vec<Result<PathBuf, Error>> {
+    let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
+    match (args.recursive, nothing_named) {
+        (true, true) => below::lock_dirs(Path::new(".")),
+        (true, false) => args.dirs.iter().flat_map(|dir| below::lock_dirs(dir)).collect(),
+        (false, true) => vec![Ok(PathBuf::from(".gastown/locks"))],
+        (false, false) => args.dirs.iter().cloned().map(Ok).collect(),
+    }
 }
 
 fn print(all: &Cleaned, dry_run: bool) -> io::Result<()> {

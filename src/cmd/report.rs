@@ -1,7 +1,6 @@
 //! What is said to people: one line on standard error, after `gtlock: `.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -10,7 +9,7 @@ use clap::error::{ContextKind, ErrorKind};
 
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{Evidence, Inspection, Mode, State, inspect};
+use crate::lock::{self, Holder, Inspection, Kind, Mode, State, Target};
 use crate::process::{Liveness, Processes};
 
 /// How much of a command line a message shows, in characters.
@@ -63,34 +62,40 @@ pub fn usage(error: &clap::Error) -> String {
 
 /// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.
 #[must_use]
-pub fn who_holds(lock: &Path) -> String {
-    match inspect(lock, &mut Processes::default()) {
+pub fn who_holds(target: &Target) -> String {
+    let mut processes = Processes::default();
+    if let Kind::Descriptor(id) = target.kind() {
+        return format!("held by {}", names(&lock::descriptor_holders(id, &mut processes)));
+    }
+    match lock::inspect(target.lock(), target.kind(), &mut processes) {
         Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
             let purpose = if mode == Mode::Exclusive { "writing" } else { "reading" };
-            let mut living = holders.iter().filter(|holder| holder.liveness != Liveness::Dead).peekable();
-            let mut names = Vec::new();
-            if living.peek().is_none() {
-                names.push("a process that cannot be seen from here".to_owned());
-            }
-            for holder in living.by_ref().take(HOLDERS_SHOWN) {
-                let mut name = holder.pid.to_string();
-                if let Liveness::Alive(process) = &holder.liveness {
-                    let _ = write!(name, " ({})", shortened(&command_line(&process.command)));
-                }
-                if holder.evidence == Evidence::Descriptor {
-                    name.push_str(", which has it from an ended gtlock or another program,");
-                }
-                names.push(name);
-            }
-            match living.count() {
-                0 => {}
-                others => names.push(format!("{others} more")),
-            }
             let since = since.map_or(String::new(), |since| format!(" for {}", age(since)));
-            format!("held for {purpose} by {}{since}", names.join(", "))
+            format!("held for {purpose} by {}{since}", names(&holders))
         }
         Ok(_) => "held a moment ago, free now".to_owned(),
         Err(e) => format!("held, but who holds it cannot be seen: {e}"),
+    }
+}
+
+/// The living holders, the first few by name.
+fn names(holders: &[Holder]) -> String {
+    let mut living = holders.iter().filter(|holder| holder.liveness != Liveness::Dead);
+    let mut names: Vec<String> = living.by_ref().take(HOLDERS_SHOWN).map(name).collect();
+    match living.count() {
+        _ if names.is_empty() => return "a process that cannot be seen from here".to_owned(),
+        0 => {}
+        others => names.push(format!("{others} more")),
+    }
+    names.join(", ")
+}
+
+fn name(holder: &Holder) -> String {
+    match &holder.liveness {
+        Liveness::Alive(process) if !process.command.is_empty() => {
+            format!("{} ({})", holder.pid, shortened(&command_line(&process.command)))
+        }
+        _ => holder.pid.to_string(),
     }
 }
 

@@ -2,20 +2,17 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 
+use super::narrate::Narrator;
 use super::report;
 use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{Error, FileLock, Guard, HELD_VARIABLE, Mode, Target, Wait, Waiting};
+use crate::lock::{self, Error, FileLock, Guard, HELD_VARIABLE, Mode, Wait};
 use crate::sys::{self, Ended};
-
-/// How long a wait lasts before it is told of, unless `-v` is given.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Runs a command under locks.
 ///
@@ -23,10 +20,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    if args.command.is_empty() {
+    let mut lock = requested(&args.lock)?.wait(args.timeout);
+    let names_files = !args.lock.read.is_empty() || !args.lock.write.is_empty();
+    if args.command.is_empty() && names_files {
         bail!("no command to run; name it after --");
     }
-    let mut lock = requested(&args.lock)?.wait(args.timeout);
     if let Some(delay) = args.retry_delay {
         lock = lock.retry_delay(delay);
     }
@@ -45,36 +43,56 @@ pub fn try_run(args: &TryArgs) -> anyhow::Result<Exit> {
 
 fn requested(args: &LockArgs) -> anyhow::Result<FileLock> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
-    let mut files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
-    let Some((first, mode)) = files.next() else {
+    let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
+    let descriptors = args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive));
+    let descriptors = descriptors.chain(args.read_fd.iter().map(|&fd| (fd, Mode::Shared)));
+    let mut lock = files.fold(FileLock::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
+    // Before any file is opened, which could get the number of one that is not open.
+    for (fd, mode) in descriptors {
+        lock = lock.and_open_file(open_descriptor(fd)?, format!("descriptor {fd}"), mode);
+    }
+    if lock.is_empty() && args.unlock_fd.is_empty() {
         bail!("no lock named; give --write FILE or --read FILE");
-    };
-    let lock =
-        files.fold(FileLock::new(first.clone(), mode), |lock, (file, mode)| lock.and(file.clone(), mode));
+    }
     Ok(match &args.lock_dir {
         Some(dir) => lock.lock_dir(dir),
+        None if args.direct => lock.direct(),
         None => lock,
     })
 }
 
+fn open_descriptor(fd: i32) -> anyhow::Result<std::fs::File> {
+    sys::descriptor(fd).with_context(|| format!("descriptor {fd}: open it first, as in {fd}>FILE"))
+}
+
 fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
-    let started = Instant::now();
-    let mut guard = match lock.lock_watched(&mut |waiting| tell(args, waiting)) {
+    for &fd in &args.unlock_fd {
+        lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
+    }
+    let mut narrator = Narrator::new(args);
+    let mut guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
         Ok(guard) => guard,
         Err(Error::Busy(target)) => {
-            refused(args, &target, "busy");
+            narrator.refused(&target, "busy");
             return Ok(Exit::Refused(args.conflict_exit_code));
         }
         Err(Error::TimedOut { target, waited }) => {
-            refused(args, &target, &format!("timed out after {}", report::duration(waited)));
+            narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
             return Ok(Exit::Refused(args.conflict_exit_code));
         }
         Err(e) => return Err(e.into()),
     };
-    if args.verbose {
-        describe(&guard, started.elapsed());
+    narrator.locked(&guard);
+    if command.is_empty() {
+        let keeps = lock.paths().next().is_none(); // descriptors only: they stay locked for the caller
+        if keeps {
+            guard.leave();
+        }
+        return Ok(Exit::Success);
     }
-    let exit = if command.is_empty() { Ok(Exit::Success) } else { execute(&mut guard, command) };
+    let since = Instant::now();
+    let exit = execute(&mut guard, args, command);
+    narrator.released(&guard, since.elapsed());
     for replaced in guard.release() {
         report::say(&format!(
             "{}: the lock file was unlinked or replaced while it was locked, so that others may have held the \
@@ -85,10 +103,22 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
     exit
 }
 
-fn execute(guard: &mut Guard, command: &[OsString]) -> anyhow::Result<Exit> {
-    guard.make_inheritable().context("the command cannot inherit the lock")?;
+fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
+    let mut close: &[i32] = &[];
+    let descriptors = [args.write_fd.as_slice(), &args.read_fd].concat();
+    if args.close {
+        close = &descriptors;
+    } else {
+        guard.make_inheritable().context("the command cannot inherit the lock")?;
+    }
     let program = Escaped::new(&command[0]);
-    match sys::run(command, (HELD_VARIABLE, &guard.held_variable())) {
+    let variable = (HELD_VARIABLE, &*guard.held_variable());
+    let ended = if args.no_fork {
+        Err(sys::become_command(command, variable))
+    } else {
+        sys::run(command, variable, close)
+    };
+    match ended {
         Ok(Ended::Exited(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -104,43 +134,4 @@ fn execute(guard: &mut Guard, command: &[OsString]) -> anyhow::Result<Exit> {
             Ok(Exit::CannotRun)
         }
     }
-}
-
-/// Tells of a wait once it has lasted; says when to be asked again.
-fn tell(args: &LockArgs, waiting: Waiting<'_>) -> Option<Duration> {
-    if args.quiet {
-        return None;
-    }
-    let patience = if args.verbose { Duration::ZERO } else { PATIENCE };
-    match patience.checked_sub(waiting.elapsed) {
-        None | Some(Duration::ZERO) => {}
-        left => return left,
-    }
-    report::say(&format!("{}: waiting: {}", shown(waiting.target), report::who_holds(waiting.target.lock())));
-    None
-}
-
-fn refused(args: &LockArgs, target: &Target, why: &str) {
-    if !args.quiet {
-        report::say(&format!("{}: {why}: {}", shown(target), report::who_holds(target.lock())));
-    }
-}
-
-fn describe(guard: &Guard, took: Duration) {
-    for locked in guard.locks() {
-        let purpose = if locked.target().mode() == Mode::Exclusive { "writing" } else { "reading" };
-        let unrecorded = match locked.unrecorded() {
-            Some(e) => format!(", without a record of the holder: {e}"),
-            None => String::new(),
-        };
-        report::say(&format!(
-            "{}: locked for {purpose} after {}{unrecorded}",
-            shown(locked.target()),
-            report::duration(took)
-        ));
-    }
-}
-
-fn shown(target: &Target) -> Escaped<'_> {
-    Escaped::new(target.data() as &Path)
 }

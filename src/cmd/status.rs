@@ -7,11 +7,11 @@ use std::time::SystemTime;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
-use super::report;
+use super::{below, report};
 use crate::cli::StatusArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Mode, State};
+use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Kind, Mode, State};
 use crate::process::{Liveness, Processes};
 
 /// Shows who holds locks.
@@ -24,8 +24,8 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut processes = Processes::default();
     let mut locks = Vec::new();
     for found in asked_for(args) {
-        let inspected = found.and_then(|Asked { lock, must_exist }| {
-            let inspection = lock::inspect(&lock, &mut processes)?;
+        let inspected = found.and_then(|Asked { lock, kind, must_exist }| {
+            let inspection = lock::inspect(&lock, kind, &mut processes)?;
             // Gone since its directory was listed: `clean` was there. One that was named is free.
             let missing = if must_exist { None } else { Some(FREE) };
             Ok(inspection.or(missing).map(|inspection| (lock, inspection)))
@@ -52,11 +52,32 @@ const FREE: Inspection =
 /// A lock file to look at.
 struct Asked {
     lock: PathBuf,
+    kind: Kind,
     must_exist: bool,
+}
+
+impl Asked {
+    /// A lock that was named: free if there is no such file.
+    fn named(lock: PathBuf, kind: Kind) -> Self {
+        Self { lock, kind, must_exist: false }
+    }
 }
 
 fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
     let lock_dir = args.lock_dir.as_deref();
+    if args.direct {
+        let itself = |path: &PathBuf| FileLock::shared(path).direct().lock_paths();
+        let found = args.paths.iter().map(itself);
+        return found
+            .map(|paths| paths.map(|mut paths| Asked::named(paths.remove(0), Kind::Itself)))
+            .collect();
+    }
+    if args.recursive {
+        let here = [PathBuf::from(".")];
+        let dirs = if args.paths.is_empty() { &here[..] } else { &args.paths };
+        let found = dirs.iter().flat_map(|dir| below::lock_dirs(dir));
+        return found.flat_map(|dir| dir.map_or_else(|e| vec![Err(e)], |dir| in_directory(&dir))).collect();
+    }
     if args.paths.is_empty() {
         return in_directory(lock_dir.unwrap_or(Path::new(".gastown/locks")));
     }
@@ -82,14 +103,14 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
             return in_directory(&below);
         }
     } else if is_lock_name && parent.is_some_and(is_lock_dir) {
-        return vec![Ok(Asked { lock: path.to_owned(), must_exist: false })];
+        return vec![Ok(Asked::named(path.to_owned(), Kind::LockFile))];
     }
     let mut data = FileLock::shared(path);
     if let Some(lock_dir) = lock_dir {
         data = data.lock_dir(lock_dir);
     }
     match data.lock_paths() {
-        Ok(locks) => locks.into_iter().map(|lock| Ok(Asked { lock, must_exist: false })).collect(),
+        Ok(locks) => locks.into_iter().map(|lock| Ok(Asked::named(lock, Kind::LockFile))).collect(),
         Err(e) => vec![Err(e)],
     }
 }
@@ -112,7 +133,8 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     }
     names.retain(|name| name.as_encoded_bytes().ends_with(b".lock"));
     names.sort_unstable();
-    let found = names.into_iter().map(|name| Ok(Asked { lock: dir.join(name), must_exist: true }));
+    let asked = |name| Asked { lock: dir.join(name), kind: Kind::LockFile, must_exist: true };
+    let found = names.into_iter().map(|name| Ok(asked(name)));
     found.chain(failed).collect()
 }
 

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::error::{Error, Target};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
-use super::{FileLock, Guard, Locked, Mode, Wait, flock, inspect, path, record, wait};
+use super::{
+    Descriptor, FileLock, Guard, Kind, Locked, Mode, Place, Wait, flock, inspect, path, record, wait,
+};
 use crate::process::Processes;
-use crate::sys;
+use crate::sys::{self, FileId};
 
 /// How often a lock that was taken on a file no longer at its path is given up for another try. A file
 /// replaced that often under us means a file system without stable inode numbers.
@@ -55,28 +58,34 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
                 target.mode = Mode::Exclusive;
             }
         }
-        for dir in wanted.keys().filter_map(|lock| lock.parent()) {
-            std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+        if request.place != Place::Itself {
+            for dir in wanted.keys().filter_map(|lock| lock.parent()) {
+                std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+            }
         }
         match waiter.take_all(wanted.values())? {
-            Taken::All(guard) => {
+            Taken::All(mut guard) => {
                 // A symbolic link may have been turned elsewhere before its lock was had.
                 if plan(request)?.into_keys().eq(wanted.into_keys()) {
+                    for descriptor in &request.descriptors {
+                        guard.locked.push(waiter.take_descriptor(descriptor)?);
+                    }
                     return Ok(guard);
                 }
             }
             Taken::Coincide(lock) => strengthened.push(lock),
         }
     }
-    Err(unstable(&request.targets[0].0))
+    Err(unstable(request.paths().next().unwrap_or(Path::new("."))))
 }
 
 /// The lock files of a request in the one global order, bytewise by canonical path, each once.
 pub fn plan(request: &FileLock) -> Result<BTreeMap<PathBuf, Target>, Error> {
     let mut wanted: BTreeMap<PathBuf, Target> = BTreeMap::new();
     for (data, mode) in &request.targets {
-        for lock in path::lock_paths(data, request.lock_dir.as_deref())? {
-            let target = Target { data: data.clone(), lock: lock.clone(), mode: *mode };
+        let kind = if request.place == Place::Itself { Kind::Itself } else { Kind::LockFile };
+        for lock in path::lock_paths(data, &request.place)? {
+            let target = Target { data: data.clone(), lock: lock.clone(), mode: *mode, kind };
             wanted.entry(lock).and_modify(|known| known.mode = known.mode.max(*mode)).or_insert(target);
         }
     }
@@ -128,7 +137,12 @@ impl Waiter<'_> {
         let fail = |e| Error::io(lock, e);
         let mut passed = false;
         for _ in 0..MOST_MISMATCHES {
-            let file = sys::open_lock(lock, true).map_err(|e| not_a_lock_file(lock).unwrap_or(fail(e)))?;
+            let file = match target.kind {
+                Kind::LockFile => {
+                    sys::open_lock(lock, true).map_err(|e| not_a_lock_file(lock).unwrap_or(fail(e)))?
+                }
+                _ => sys::open_itself(lock, true).map_err(fail)?,
+            };
             if !held.is_empty() {
                 let id = sys::stat(&file).map_err(fail)?.id;
                 if let Some(same) = held.iter().position(|locked| locked.id == id) {
@@ -152,7 +166,7 @@ impl Waiter<'_> {
             // The one check that exclusion rests on: `clean`, or anybody, may have unlinked the file
             // between the open and the lock, and a second holder may have made a new one.
             if there.is_some_and(|there| there.id == stat.id) {
-                examine(&file, stat, lock)?;
+                examine(&file, stat, target)?;
                 return Ok(Attempt::Taken(Locked::new(file, stat, target.clone())));
             }
         }
@@ -161,8 +175,9 @@ impl Waiter<'_> {
 
     /// The gate that this request has to heed, if there is one.
     fn gate_in_the_way(&mut self, target: &Target, file: &File) -> Result<Option<File>, Error> {
-        if self.wait == Wait::Never && target.mode == Mode::Exclusive {
-            return Ok(None); // the lock itself says whether it is busy
+        let is_asked_only = self.wait == Wait::Never && target.mode == Mode::Exclusive;
+        if target.kind != Kind::LockFile || is_asked_only {
+            return Ok(None); // no gates there; and whether it is free, the lock itself says
         }
         let Some(gate) = gate::open(&gate::path_of(&target.lock), false) else { return Ok(None) };
         // The writer at the gate waits for our ancestor: to queue behind it would be a deadlock.
@@ -197,27 +212,68 @@ impl Waiter<'_> {
     fn wait_for(&mut self, file: File, target: &Target) -> Result<File, Error> {
         let lock = target.lock.as_path();
         let stat = sys::stat(&file).map_err(|e| Error::io(lock, e))?;
-        examine(&file, stat, lock)?;
-        if let Some(around) = held::around_us(stat.id, &mut self.processes) {
-            let ancestor = if let Around::Ancestor(pid) = around { Some(pid) } else { None };
-            return Err(Error::AlreadyLocked { target: target.clone(), ancestor });
-        }
-        let _gate = match target.mode {
-            Mode::Exclusive if self.wait != Wait::Never => self.raise_gate(target)?,
-            _ => None,
-        };
+        examine(&file, stat, target)?;
+        self.refuse_if_around(stat.id, target)?;
+        let raises_gate = target.kind == Kind::LockFile && target.mode == Mode::Exclusive;
+        let _gate = if raises_gate && self.wait != Wait::Never { self.raise_gate(target)? } else { None };
         self.obtain(file, lock, target.mode, target)
+    }
+
+    /// An error if the lock is held around this process: to wait for it would be to wait for ever. (A
+    /// request that does not wait is simply refused.)
+    fn refuse_if_around(&mut self, id: FileId, target: &Target) -> Result<(), Error> {
+        if self.wait == Wait::Never {
+            return Ok(());
+        }
+        let Some(around) = held::around_us(id, &mut self.processes) else { return Ok(()) };
+        let ancestor = if let Around::Ancestor(pid) = around { Some(pid) } else { None };
+        Err(Error::AlreadyLocked { target: target.clone(), ancestor })
+    }
+
+    /// Takes the lock on an open file of the caller's.
+    fn take_descriptor(&mut self, descriptor: &Descriptor) -> Result<Locked, Error> {
+        let Descriptor { file, name, mode } = descriptor;
+        let path = PathBuf::from(name);
+        let fail = |e| Error::io(&path, e);
+        let file = file.try_clone().map_err(fail)?; // of the same open file description
+        let stat = sys::stat(&file).map_err(fail)?;
+        let kind = Kind::Descriptor(stat.id);
+        let target = Target { data: path.clone(), lock: path.clone(), mode: *mode, kind };
+        if !flock::try_lock(&file, *mode).map_err(fail)? {
+            self.refuse_if_around(stat.id, &target)?;
+            self.tell_at = Some(Instant::now());
+            let retry_delay = self.retry_delay;
+            self.wait_while(&target, |deadline, tell| {
+                wait::for_turn_of(&file, *mode, deadline, retry_delay, tell)
+            })?;
+        }
+        Ok(Locked::new(file, stat, target))
     }
 
     /// Waits for a file's lock as long as the request may; returns the file once it is locked.
     fn obtain(&mut self, file: File, path: &Path, mode: Mode, target: &Target) -> Result<File, Error> {
-        let locked = if self.wait == Wait::Never {
+        if self.wait == Wait::Never
+            && target.kind == Kind::LockFile
+            && inspect::names_live_holder(&file, path, &mut self.processes)
+        {
+            return Err(Error::Busy(target.clone()));
+        }
+        let retry_delay = self.retry_delay;
+        self.wait_while(target, |deadline, tell| match retry_delay {
+            None => wait::in_kernel(file, mode, deadline, tell),
+            Some(delay) => wait::by_polling(file, mode, deadline, delay, tell),
+        })
+    }
+
+    /// Waits in the given way as long as the request may.
+    fn wait_while<T>(
+        &mut self,
+        target: &Target,
+        wait: impl FnOnce(Option<Instant>, wait::Tell<'_>) -> io::Result<Option<T>>,
+    ) -> Result<T, Error> {
+        let had = if self.wait == Wait::Never {
             let until = *self.confirm_until.get_or_insert_with(|| Instant::now() + CONFIRMATION);
-            if inspect::names_live_holder(&file, path, &mut self.processes) {
-                Ok(None)
-            } else {
-                wait::in_kernel(file, mode, Some(until), &mut |_| None)
-            }
+            wait(Some(until), &mut |_| None)
         } else {
             let Self { started, on_wait, tell_at, .. } = self;
             let tell = &mut |now: Instant| {
@@ -226,13 +282,10 @@ impl Waiter<'_> {
                 }
                 *tell_at
             };
-            match self.retry_delay {
-                None => wait::in_kernel(file, mode, self.deadline, tell),
-                Some(delay) => wait::by_polling(file, mode, self.deadline, delay, tell),
-            }
+            wait(self.deadline, tell)
         };
-        match locked.map_err(|e| Error::io(path, e))? {
-            Some(file) => Ok(file),
+        match had.map_err(|e| Error::io(&target.lock, e))? {
+            Some(had) => Ok(had),
             None if self.wait == Wait::Never => Err(Error::Busy(target.clone())),
             None => Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() }),
         }
@@ -240,7 +293,11 @@ impl Waiter<'_> {
 }
 
 /// Refuses what is at a lock path but is no lock file of ours.
-fn examine(file: &File, stat: sys::Stat, lock: &Path) -> Result<(), Error> {
+fn examine(file: &File, stat: sys::Stat, target: &Target) -> Result<(), Error> {
+    let lock = target.lock.as_path();
+    if target.kind != Kind::LockFile {
+        return Ok(()); // anything that can be opened can be locked
+    }
     if !stat.is_file {
         return Err(not_a_lock_file(lock).unwrap_or_else(|| unstable(lock)));
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Mode;
+use super::{Kind, Mode};
 use crate::escape::Escaped;
 
 /// Why a lock was not obtained. Only [`Busy`](Error::Busy) and [`TimedOut`](Error::TimedOut) mean
@@ -64,6 +64,7 @@ pub struct Target {
     pub(super) data: PathBuf,
     pub(super) lock: PathBuf,
     pub(super) mode: Mode,
+    pub(super) kind: Kind,
 }
 
 impl Target {
@@ -73,7 +74,7 @@ impl Target {
         &self.data
     }
 
-    /// The lock file that guards it. [`inspect`](super::inspect) tells who holds it.
+    /// The file whose lock it is, canonical. [`inspect`](super::inspect) tells who holds it.
     #[must_use]
     pub fn lock(&self) -> &Path {
         &self.lock
@@ -83,6 +84,12 @@ impl Target {
     #[must_use]
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// What kind of file the lock is on.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 }
 

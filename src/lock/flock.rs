@@ -38,6 +38,10 @@ pub fn lock(file: &File, mode: Mode) -> io::Result<()> {
 }
 
 /// Drops the lock for everyone who shares this open file description, children included.
+///
+/// # Errors
+///
+/// What the system said.
 pub fn unlock(file: &File) -> io::Result<()> {
     fs2::FileExt::unlock(file)
 }

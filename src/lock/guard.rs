@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Target, flock, held, record};
+use super::{Kind, Target, flock, held, record};
 use crate::sys::{self, FileId, Stat};
 
 /// Locks that are held; dropping it releases them.
@@ -36,7 +36,16 @@ impl Guard {
     ///
     /// What the system said, for example that there are no descriptors left.
     pub fn make_inheritable(&mut self) -> io::Result<()> {
-        self.locked.iter_mut().try_for_each(|locked| sys::make_inheritable(&mut locked.file))
+        // The caller's descriptors are inherited as it is.
+        let ours = |locked: &&mut Locked| !matches!(locked.target.kind, Kind::Descriptor(_));
+        self.locked.iter_mut().filter(ours).try_for_each(|locked| sys::make_inheritable(&mut locked.file))
+    }
+
+    /// Leaves the locks held, on the open file descriptions that they are on: with
+    /// [`FileLock::and_open_file`](super::FileLock::and_open_file) that is the caller's. All others are
+    /// released when this process ends.
+    pub fn leave(self) {
+        std::mem::forget(self);
     }
 
     /// The value of `GTLOCK_HELD` for a command run under these locks.
@@ -57,7 +66,9 @@ pub struct Locked {
 
 impl Locked {
     pub(super) fn new(file: File, stat: Stat, target: Target) -> Self {
-        let recorded = if stat.links == 1 {
+        let recorded = if target.kind != Kind::LockFile {
+            Ok(()) // not ours to write to
+        } else if stat.links == 1 {
             record::add(&file, &target.lock, target.mode)
         } else {
             Err(io::Error::other("it has more than one name"))
@@ -78,6 +89,9 @@ impl Locked {
     }
 
     fn was_replaced(&self) -> bool {
+        if matches!(self.target.kind, Kind::Descriptor(_)) {
+            return false; // nobody knows its path
+        }
         let there = sys::stat_path(&self.target.lock);
         there.is_ok_and(|there| there.is_none_or(|there| there.id != self.id))
     }
@@ -85,7 +99,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        if self.unrecorded.is_none() {
+        if self.unrecorded.is_none() && self.target.kind == Kind::LockFile {
             // Failing that, the record is stale, and taken for what it is.
             let _ = record::remove(&self.file, &self.target.lock, self.target.mode);
         }

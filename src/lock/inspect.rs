@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable};
 use super::record::{self, Record};
-use super::{Error, Mode, flock, gate, wait};
+use super::{Error, Kind, Mode, flock, gate, wait};
 use crate::process::{Liveness, Processes};
-use crate::sys;
+use crate::sys::{self, FileId};
 
 /// A process's start is known to the second, a file's time to a few milliseconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
@@ -66,18 +66,20 @@ pub enum Evidence {
 /// # Errors
 ///
 /// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
-pub fn inspect(lock: &Path, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
+pub fn inspect(lock: &Path, kind: Kind, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
     let fail = |e| Error::io(lock, e);
     for _ in 0..MOST_MISMATCHES {
-        if let Some(odd) = not_a_lock_file(lock) {
+        if let (Kind::LockFile, Some(odd)) = (kind, not_a_lock_file(lock)) {
             return Err(odd);
         }
-        let file = match sys::open_lock(lock, false) {
+        let opened =
+            if kind == Kind::LockFile { sys::open_lock(lock, false) } else { sys::open_itself(lock, false) };
+        let file = match opened {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(fail)?,
         };
         let id = sys::stat(&file).map_err(fail)?.id;
-        let found = look_at(file, id, lock, processes)?;
+        let found = look_at(file, id, lock, kind, processes)?;
         // As for an acquirer: what was found out must be about the file that is at the path.
         if sys::stat_path(lock).map_err(fail)?.is_some_and(|there| there.id == id) {
             return Ok(Some(found));
@@ -86,9 +88,18 @@ pub fn inspect(lock: &Path, processes: &mut Processes) -> Result<Option<Inspecti
     Err(unstable(lock))
 }
 
-fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) -> Result<Inspection, Error> {
+fn look_at(
+    file: File,
+    id: FileId,
+    lock: &Path,
+    kind: Kind,
+    processes: &mut Processes,
+) -> Result<Inspection, Error> {
     let fail = |e| Error::io(lock, e);
-    let read = |file: &File| record::read(file, lock).map_err(fail)?.ok_or_else(|| foreign(lock));
+    let read = |file: &File| match kind {
+        Kind::LockFile => record::read(file, lock).map_err(fail)?.ok_or_else(|| foreign(lock)),
+        _ => Ok(Record::default()),
+    };
     let mode = probe(&file).map_err(fail)?;
     let record = read(&file)?;
     let Some(mode) = mode else {
@@ -113,6 +124,7 @@ fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) 
     if let Ok(Some(gate)) = sys::stat_path(&gate::path_of(lock)) {
         waiters.extend(sys::waiters(gate.id)); // queued behind the writer that waits
     }
+    waiters.retain(|&pid| pid != std::process::id()); // with what `wait` gave up
     Ok(Inspection { state: State::Held(mode), holders, since, waiters })
 }
 
@@ -120,6 +132,13 @@ fn not_held(record: &Record, processes: &mut Processes) -> Inspection {
     let state = if record.pids.is_empty() { State::Free } else { State::Stale };
     let since = record.written.filter(|_| record.pids.len() == 1);
     Inspection { state, holders: recorded(record, processes), since, waiters: Vec::new() }
+}
+
+/// The processes that have a descriptor through which a lock on a file is held, on Linux.
+pub fn descriptor_holders(id: FileId, processes: &mut Processes) -> Vec<Holder> {
+    let mut holders = Vec::new();
+    add_descriptor_holders(&mut holders, id, processes);
+    holders
 }
 
 /// Whether the record of a lock file names a process that could be its holder.
@@ -156,7 +175,7 @@ fn recorded(record: &Record, processes: &mut Processes) -> Vec<Holder> {
     record.pids.iter().map(holder).collect()
 }
 
-fn add_descriptor_holders(holders: &mut Vec<Holder>, id: sys::FileId, processes: &mut Processes) {
+fn add_descriptor_holders(holders: &mut Vec<Holder>, id: FileId, processes: &mut Processes) {
     let me = std::process::id();
     for pid in sys::descriptor_holders(id).into_iter().filter(|&pid| pid != me) {
         let holder = Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor };

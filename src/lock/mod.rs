@@ -172,16 +172,21 @@ mod path;
 mod record;
 mod wait;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use acquire::{OnWait, Waiting};
 pub use clean::{Action, Cleaned, LockDir, Reason, clean, is_lock_name};
 pub use error::{Error, Target};
+pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use held::VARIABLE as HELD_VARIABLE;
-pub use inspect::{Evidence, Holder, Inspection, State, inspect};
+pub use inspect::{Evidence, Holder, Inspection, State, descriptor_holders, inspect};
 pub use path::{is_lock_dir, lock_dir_below};
+
+pub use crate::sys::FileId;
 
 use crate::process::Processes;
 
@@ -207,14 +212,46 @@ pub enum Wait {
     Forever,
 }
 
+/// What kind of file a lock is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A lock file, which holds a record of the holders.
+    LockFile,
+    /// The data file or directory itself, which is never written to.
+    Itself,
+    /// This file, open on a descriptor of the caller's.
+    Descriptor(FileId),
+}
+
+/// Where the lock for a data file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// `.gastown/locks` beside the data.
+    #[default]
+    Beside,
+    /// A directory of the caller's choice.
+    Directory(PathBuf),
+    /// On the data itself.
+    Itself,
+}
+
+/// An open file of the caller's that is to be locked.
+#[derive(Clone, Debug)]
+struct Descriptor {
+    file: Arc<File>,
+    name: String,
+    mode: Mode,
+}
+
 /// Locks to be taken: which files, how, and how long to wait.
 ///
 /// Cheap, and takes nothing by itself; it can be locked many times, from many threads.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[must_use = "it takes no lock until `lock` or `try_lock` is called"]
 pub struct FileLock {
     targets: Vec<(PathBuf, Mode)>,
-    lock_dir: Option<PathBuf>,
+    descriptors: Vec<Descriptor>,
+    place: Place,
     wait: Wait,
     retry_delay: Option<Duration>,
 }
@@ -232,7 +269,7 @@ impl FileLock {
 
     /// A lock on a data file in the given mode.
     pub fn new(path: PathBuf, mode: Mode) -> Self {
-        Self { targets: vec![(path, mode)], lock_dir: None, wait: Wait::default(), retry_delay: None }
+        Self::default().and(path, mode)
     }
 
     /// And an exclusive lock on another data file. A file that is named twice is locked once, in the
@@ -255,7 +292,23 @@ impl FileLock {
     /// Keeps the lock files in this directory, made if need be, instead of `.gastown/locks` beside the
     /// data. Data files of the same name then share a lock.
     pub fn lock_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.lock_dir = Some(dir.into());
+        self.place = Place::Directory(dir.into());
+        self
+    }
+
+    /// Locks the named files or directories themselves, as flock(1) does, instead of lock files. A file is
+    /// created if it does not exist, and never written to. One that is replaced by a rename takes its lock
+    /// with it: to lock data that is saved that way, use a lock file.
+    pub fn direct(mut self) -> Self {
+        self.place = Place::Itself;
+        self
+    }
+
+    /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
+    /// belongs to the open file description, so that whoever shares it holds the lock too; one that it
+    /// already holds is converted, and lost if the conversion is refused, as flock(2) says.
+    pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
+        self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
         self
     }
 
@@ -270,6 +323,12 @@ impl FileLock {
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = Some(delay);
         self
+    }
+
+    /// Whether it names nothing to lock.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.descriptors.is_empty()
     }
 
     /// Takes the locks, all or none.
@@ -310,7 +369,8 @@ impl FileLock {
     pub fn is_locked(&self) -> Result<bool, Error> {
         let mut processes = Processes::default();
         for lock in self.lock_paths()? {
-            if let Some(Inspection { state: State::Held(_), .. }) = inspect(&lock, &mut processes)? {
+            let kind = if self.place == Place::Itself { Kind::Itself } else { Kind::LockFile };
+            if let Some(Inspection { state: State::Held(_), .. }) = inspect(&lock, kind, &mut processes)? {
                 return Ok(true);
             }
         }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Error;
+use super::{Error, Place};
 
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
@@ -27,14 +27,17 @@ pub fn lock_dir_below(dir: &Path) -> PathBuf {
     dir.join(LOCK_DIR.iter().collect::<PathBuf>())
 }
 
-/// The lock files that guard a data file, canonical. One, unless the data file is a symbolic link:
+/// The files whose locks guard a data file, canonical. One, unless the data file is a symbolic link:
 /// then one for each name from the link to what it finally points to. Nothing is created.
-pub fn lock_paths(data: &Path, lock_dir: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
+    if *place == Place::Itself {
+        return itself(data).map(|path| vec![path]);
+    }
     let mut paths = Vec::new();
     let mut next = data.to_owned();
     for _ in 0..=MOST_LINKS {
         let (dir, name) = canonical_parts(&next, data)?;
-        paths.push(lock_path(&dir, &name, lock_dir, data)?);
+        paths.push(lock_path(&dir, &name, place, data)?);
         let here = dir.join(&name);
         match here.read_link() {
             Ok(target) => next = dir.join(target),
@@ -43,6 +46,17 @@ pub fn lock_paths(data: &Path, lock_dir: Option<&Path>) -> Result<Vec<PathBuf>, 
         }
     }
     Err(Error::invalid(data, "too many symbolic links; name the file that they should lead to"))
+}
+
+/// A data file's own canonical path.
+fn itself(data: &Path) -> Result<PathBuf, Error> {
+    match data.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let (dir, name) = canonical_parts(data, data)?;
+            Ok(dir.join(name)) // to be created
+        }
+        canonical => canonical.map_err(|e| Error::io(data, e)),
+    }
 }
 
 /// The canonical directory and the name of a data file.
@@ -67,10 +81,10 @@ fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Err
     Ok((dir, name.to_owned()))
 }
 
-fn lock_path(dir: &Path, name: &OsStr, lock_dir: Option<&Path>, named: &Path) -> Result<PathBuf, Error> {
-    let locks = match lock_dir {
-        Some(lock_dir) => lock_dir.to_owned(),
-        None => lock_dir_below(dir),
+fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<PathBuf, Error> {
+    let locks = match place {
+        Place::Directory(lock_dir) => lock_dir.clone(),
+        Place::Beside | Place::Itself => lock_dir_below(dir),
     };
     // Canonical once it exists, so that a directory reached under two names gives one order.
     let locks = match locks.canonicalize() {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Mode, flock};
+use crate::sys;
 
 /// Called as a wait begins, and then at the time it returned last.
 pub type Tell<'a> = &'a mut dyn FnMut(Instant) -> Option<Instant>;
@@ -67,6 +68,31 @@ pub fn by_polling(
         if flock::try_lock(&file, mode)? {
             let in_time = deadline.is_none_or(|deadline| Instant::now() <= deadline);
             return Ok(in_time.then_some(file));
+        }
+    }
+}
+
+/// Waits until the caller's open file is locked; `None` once the deadline has passed.
+///
+/// The wait is for a lock on an open file description of its own, given back at once: a thread that is
+/// given up must not lock the caller's later, which nobody would undo.
+pub fn for_turn_of(
+    file: &File,
+    mode: Mode,
+    deadline: Option<Instant>,
+    retry_delay: Option<Duration>,
+    tell: Tell<'_>,
+) -> io::Result<Option<()>> {
+    let again = sys::reopen(file);
+    let (Ok(_), None) = (&again, retry_delay) else {
+        let delay = retry_delay.unwrap_or(Duration::from_millis(1));
+        return Ok(by_polling(file.try_clone()?, mode, deadline, delay, tell)?.map(drop));
+    };
+    loop {
+        let Some(turn) = in_kernel(sys::reopen(file)?, mode, deadline, tell)? else { return Ok(None) };
+        drop(turn);
+        if flock::try_lock(file, mode)? {
+            return Ok(Some(()));
         }
     }
 }

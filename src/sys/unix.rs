@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::fd::FromRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -23,7 +23,7 @@ mod child;
 
 #[cfg(target_os = "linux")]
 pub use super::procfs::{descriptor_holders, inherits_lock, waiters};
-pub use child::{die_of, run};
+pub use child::{become_command, die_of, run};
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
 const INHERITED_FROM: i32 = 100;
@@ -56,6 +56,37 @@ pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
             created => return created,
         }
     }
+}
+
+/// Opens a file or directory to be locked itself, or with `create` makes a file if there is none. Any access
+/// that this user has will do.
+pub fn open_itself(path: &Path, create: bool) -> io::Result<File> {
+    let open = |read: bool, create: bool| {
+        let mut options = OpenOptions::new();
+        options.read(read).write(!read || create).create(create).custom_flags(LOCK_FLAGS).open(path)
+    };
+    match open(true, false) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open(false, false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && create => open(true, true),
+        opened => opened,
+    }
+}
+
+/// A descriptor of the caller's, as a file of its own on the same open file description.
+pub fn descriptor(number: i32) -> io::Result<File> {
+    // SAFETY: it is borrowed for this one call, which refuses a number that is not open.
+    #[allow(unsafe_code)]
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let duplicate = fcntl(borrowed, FcntlArg::F_DUPFD_CLOEXEC(3))?;
+    // SAFETY: fcntl has just made this descriptor, and nobody else knows of it.
+    #[allow(unsafe_code)]
+    Ok(unsafe { File::from_raw_fd(duplicate) })
+}
+
+/// Opens the file behind an open file once more, with an open file description of its own. Only Linux can.
+pub fn reopen(file: &File) -> io::Result<File> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
 /// Removes a file.

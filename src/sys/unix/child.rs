@@ -1,5 +1,6 @@
 //! Unix: runs a command in place of this process, as nearly as a parent can.
 
+use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,13 +13,16 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::{AccessFlags, Pid, access, getpgid, getpgrp};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
+use nix::unistd::{AccessFlags, Pid, access, execve, getpgid, getpgrp};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
 use super::super::Ended;
+
+/// What runs scripts without `#!`.
+const SHELL: &str = "/bin/sh";
 
 /// What is passed on to the command. Not the stop signals: they stop gtlock itself, and those that the
 /// terminal sends stop the command too. Not SIGPIPE, which is about gtlock's own output.
@@ -39,10 +43,10 @@ const PASSED_ON: [Signal; 14] = [
     Signal::SIGWINCH,
 ];
 
-/// Runs a command to its end, with this process's descriptors, directory, group and signal
-/// dispositions, and its environment with `variable` set. Signals that this process gets meanwhile
-/// are the command's.
-pub fn run(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Ended> {
+/// Runs a command to its end, with this process's descriptors but for those in `close`, its directory,
+/// group and signal dispositions, and its environment with `variable` set. Signals that this process gets
+/// meanwhile are the command's.
+pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io::Result<Ended> {
     let mask = SigSet::thread_get_mask()?;
     // Signals that are ignored stay so, here and in the command (nohup). SIGCHLD is the exception:
     // ignored, it would take the command's exit status away.
@@ -52,7 +56,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Ended> 
     sigchld.add(Signal::SIGCHLD);
     sigchld.thread_unblock()?;
 
-    let child = spawn(command, &mask, &environment(variable))?;
+    let child = spawn(command, &mask, &environment(variable), close)?;
     loop {
         for signal in signals.wait() {
             if signal.si_signo == SIGCHLD {
@@ -111,7 +115,45 @@ fn sender(signal: &libc::siginfo_t) -> Option<libc::pid_t> {
     (!by_kernel).then_some(pid)
 }
 
-fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString]) -> io::Result<Pid> {
+/// Becomes a command: runs it in this process. Returns only if that cannot be done.
+pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Error {
+    if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        // SAFETY: the default action is no function that could be called at a bad moment.
+        #[allow(unsafe_code)]
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    }
+    let environment = environment(variable);
+    let exec = |file: &OsStr, words: &[&OsStr]| -> io::Error {
+        let exec = || -> io::Result<Infallible> {
+            Ok(execve(&CString::new(file.as_bytes())?, &c_strings(words)?, &environment)?)
+        };
+        exec().err().unwrap_or_else(|| Errno::ENOEXEC.into())
+    };
+    let Some((program, arguments)) = command.split_first() else { return Errno::ENOENT.into() };
+    let words: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
+    let file = match found_in_path(program) {
+        Ok(file) => file,
+        Err(e) => return e,
+    };
+    match exec(file.as_os_str(), &words) {
+        // A script without `#!`: execvp(3) gives it to the shell.
+        e if e.raw_os_error() == Some(libc::ENOEXEC) => {
+            exec(OsStr::new(SHELL), &for_shell(file.as_os_str(), arguments))
+        }
+        e => e,
+    }
+}
+
+fn c_strings(words: &[&OsStr]) -> io::Result<Vec<CString>> {
+    Ok(words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?)
+}
+
+/// The words of a command that has the shell run a script.
+fn for_shell<'a>(script: &'a OsStr, arguments: &'a [OsString]) -> Vec<&'a OsStr> {
+    [OsStr::new(SHELL), script].into_iter().chain(arguments.iter().map(OsString::as_os_str)).collect()
+}
+
+fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString], close: &[i32]) -> io::Result<Pid> {
     let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
@@ -124,35 +166,38 @@ fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString]) -> io::Re
         flags |= PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
     }
     attributes.set_flags(flags)?;
-    let actions = PosixSpawnFileActions::init()?;
+    let mut actions = PosixSpawnFileActions::init()?;
+    close.iter().try_for_each(|&descriptor| actions.add_close(descriptor))?;
     let start = |words: &[&OsStr]| -> io::Result<Pid> {
-        let words = words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let words = c_strings(words)?;
         Ok(posix_spawnp(&words[0], &actions, &attributes, &words, environment)?)
     };
-    let arguments = arguments.iter().map(OsString::as_os_str);
-    let plain: Vec<&OsStr> = std::iter::once(program.as_os_str()).chain(arguments.clone()).collect();
-    match start(&plain) {
+    match start(&command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
         // A script without `#!`: execvp(3) gives it to the shell.
         Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
-            let script = found_in_path(program);
-            let by_shell: Vec<&OsStr> =
-                [OsStr::new("/bin/sh"), script.as_os_str()].into_iter().chain(arguments).collect();
-            start(&by_shell)
+            start(&for_shell(found_in_path(program)?.as_os_str(), arguments))
         }
         started => started,
     }
 }
 
-/// The file that execvp(3) found for a program's name.
-fn found_in_path(program: &OsStr) -> PathBuf {
+/// The file that execvp(3) finds for a program's name.
+fn found_in_path(program: &OsStr) -> io::Result<PathBuf> {
     if program.as_bytes().contains(&b'/') {
-        return program.into();
+        return Ok(program.into());
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
-    std::env::split_paths(&path)
-        .map(|dir| Path::new(".").join(dir).join(program)) // an empty entry is the current directory
-        .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
-        .unwrap_or_else(|| program.into())
+    let mut error = Errno::ENOENT;
+    for dir in std::env::split_paths(&path) {
+        let file = Path::new(".").join(dir).join(program); // an empty entry is the current directory
+        if file.is_file() {
+            match access(&file, AccessFlags::X_OK) {
+                Ok(()) => return Ok(file),
+                Err(e) => error = e,
+            }
+        }
+    }
+    Err(error.into())
 }
 
 /// This process's environment with one variable set.

@@ -1,0 +1,113 @@
+//! What `run` and `try` tell of their locks.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::report;
+use crate::cli::LockArgs;
+use crate::escape::Escaped;
+use crate::lock::{Guard, Mode, Target, Waiting};
+
+/// How long a wait lasts before it is told of in a line, unless `-v` is given.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same on a terminal, where the line is live and goes away again.
+const PATIENCE_ON_TERMINAL: Duration = Duration::from_millis(100);
+
+/// How often the live line is brought up to date.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Tells of locks on standard error, as much as the options ask for.
+pub struct Narrator {
+    quiet: bool,
+    verbose: bool,
+    on_terminal: bool,
+    started: Instant,
+    live: Option<ProgressBar>,
+}
+
+impl Narrator {
+    /// Starts the clock.
+    #[must_use]
+    pub fn new(args: &LockArgs) -> Self {
+        let (quiet, verbose) = (args.quiet, args.verbose);
+        Self { quiet, verbose, on_terminal: io::stderr().is_terminal(), started: Instant::now(), live: None }
+    }
+
+    /// Tells of a wait; says when to be asked again.
+    pub fn waits(&mut self, waiting: Waiting<'_>) -> Option<Duration> {
+        let Waiting { target, elapsed } = waiting;
+        if self.quiet {
+            return None;
+        }
+        let patience = match (self.verbose, self.on_terminal) {
+            (true, _) => Duration::ZERO,
+            (false, true) => PATIENCE_ON_TERMINAL,
+            (false, false) => PATIENCE,
+        };
+        if elapsed < patience {
+            return Some(patience.saturating_sub(elapsed));
+        }
+        if !self.on_terminal {
+            report::say(&format!("{}: waiting: {}", shown(target), report::who_holds(target)));
+            return None;
+        }
+        let waited = report::duration(Duration::from_secs(elapsed.as_secs()));
+        let line = format!("gtlock: {}: waiting for {waited}: {}", shown(target), report::who_holds(target));
+        let bar = self.live.get_or_insert_with(|| {
+            let style = ProgressStyle::with_template("{wide_msg}");
+            ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+        bar.set_message(line);
+        bar.tick();
+        Some(REFRESH)
+    }
+
+    /// Tells why a lock was not obtained.
+    pub fn refused(&mut self, target: &Target, why: &str) {
+        self.end_live_line();
+        if !self.quiet {
+            report::say(&format!("{}: {why}: {}", shown(target), report::who_holds(target)));
+        }
+    }
+
+    /// Tells how long the locks took.
+    pub fn locked(&mut self, guard: &Guard) {
+        self.end_live_line();
+        if self.verbose {
+            let took = report::duration(self.started.elapsed());
+            for locked in guard.locks() {
+                let purpose = if locked.target().mode() == Mode::Exclusive { "writing" } else { "reading" };
+                let unrecorded = match locked.unrecorded() {
+                    Some(e) => format!(", without a record of the holder: {e}"),
+                    None => String::new(),
+                };
+                report::say(&format!(
+                    "{}: locked for {purpose} after {took}{unrecorded}",
+                    shown(locked.target())
+                ));
+            }
+        }
+    }
+
+    /// Tells how long the locks were held.
+    pub fn released(&self, guard: &Guard, held: Duration) {
+        if self.verbose {
+            for locked in guard.locks() {
+                report::say(&format!("{}: held for {}", shown(locked.target()), report::duration(held)));
+            }
+        }
+    }
+
+    fn end_live_line(&mut self) {
+        if let Some(live) = self.live.take() {
+            live.finish_and_clear();
+        }
+    }
+}
+
+fn shown(target: &Target) -> Escaped<'_> {
+    Escaped::new(target.data())
+}
