@@ -176,8 +176,16 @@ pub fn die_of(signal: i32) {
     }
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe heeds no limit
-    if signal_hook::low_level::emulate_default_handler(signal).is_err() {
-        let _ = signal_hook::low_level::raise(signal); // one it has no name for, thus no handler
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: the default action runs no code of this program, and sigemptyset initialises the set.
+    // (Neither nix nor signal-hook knows all the signals.)
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::raise(signal);
     }
 }
 
