@@ -13,7 +13,7 @@ use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::{AccessFlags, Pid, access, getpgid, getpgrp};
+use nix::unistd::{AccessFlags, Pid, access, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
@@ -59,7 +59,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Ended> 
                 if let Some(ended) = reap(child)? {
                     return Ok(ended);
                 }
-            } else if is_for(child, &signal) {
+            } else if !is_from(child, &signal) && !has_reached(child, &signal) {
                 // It cannot have been reaped: that is done in this loop only. It may have become
                 // another user's (sudo), whom this process may not signal.
                 let _ = kill(child, Signal::try_from(signal.si_signo)?);
@@ -92,13 +92,22 @@ fn reap(child: Pid) -> io::Result<Option<Ended>> {
     }
 }
 
-/// Whether the command should get a signal that this process got.
-fn is_for(child: Pid, signal: &libc::siginfo_t) -> bool {
-    match sender(signal) {
-        // The terminal has sent it to the whole foreground group: the command has it, unless it left.
-        None => getpgid(Some(child)) != Ok(getpgrp()),
-        Some(sender) => sender != child.as_raw(),
-    }
+/// Whether the command itself sent a signal that this process got.
+fn is_from(child: Pid, signal: &libc::siginfo_t) -> bool {
+    sender(signal) == Some(child.as_raw())
+}
+
+/// Whether a signal that this process got was sent to the command as well: the terminal sends what is
+/// typed to the whole foreground group, so the command has it unless it left the group. Of a hang-up it
+/// tells the leader of the session alone. Other signals of the kernel (an alarm set before this program
+/// was executed) are for one process.
+fn has_reached(child: Pid, signal: &libc::siginfo_t) -> bool {
+    let to_group = match signal.si_signo {
+        libc::SIGINT | libc::SIGQUIT | libc::SIGWINCH => true,
+        libc::SIGHUP | libc::SIGCONT => getsid(None) != Ok(getpid()),
+        _ => false,
+    };
+    to_group && sender(signal).is_none() && getpgid(Some(child)) == Ok(getpgrp())
 }
 
 /// The process that sent a signal; `None` if it was the kernel (the terminal).
