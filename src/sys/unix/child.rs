@@ -53,16 +53,23 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Ended> 
     sigchld.thread_unblock()?;
 
     let child = spawn(command, &mask, &environment(variable))?;
+    // It cannot have been reaped when it is sent a signal: that is done in the loop only. It may have
+    // become another user's (sudo), whom this process may not signal.
+    let pass_on = |signal: &libc::siginfo_t| {
+        if let Ok(signal) = Signal::try_from(signal.si_signo) {
+            let _ = kill(child, signal);
+        }
+    };
+    // A Ctrl-C from before the command was there has not reached it.
+    let early = signals.pending().filter(|signal| signal.si_signo != SIGCHLD && !is_from(child, signal));
+    early.for_each(|signal| pass_on(&signal));
     loop {
+        if let Some(ended) = reap(child)? {
+            return Ok(ended);
+        }
         for signal in signals.wait() {
-            if signal.si_signo == SIGCHLD {
-                if let Some(ended) = reap(child)? {
-                    return Ok(ended);
-                }
-            } else if !is_from(child, &signal) && !has_reached(child, &signal) {
-                // It cannot have been reaped: that is done in this loop only. It may have become
-                // another user's (sudo), whom this process may not signal.
-                let _ = kill(child, Signal::try_from(signal.si_signo)?);
+            if signal.si_signo != SIGCHLD && !is_from(child, &signal) && !has_reached(child, &signal) {
+                pass_on(&signal);
             }
         }
     }
