@@ -5,7 +5,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -15,6 +15,23 @@ use assert_cmd::cargo::cargo_bin;
 
 /// What takes longer has failed. Nothing under test takes anywhere near as long.
 pub const WATCHDOG: Duration = Duration::from_mins(1);
+
+/// A command in Perl that prints its process ID and its parent's, and then the name of each signal it gets.
+/// It sends its parent the signal that it is given as an argument, if any. It ends of SIGKILL, or when no
+/// test can want it any more.
+pub const LISTEN: &str = r#"
+    # Blocked but while they are waited for, so that none comes between two steps.
+    my $all = POSIX::SigSet->new;
+    $all->fillset;
+    sigprocmask(SIG_BLOCK, $all);
+    for (qw(HUP INT QUIT USR1 USR2 ALRM TERM CONT XCPU XFSZ VTALRM PROF WINCH IO)) {
+        $SIG{$_} = sub { exit if time - $^T > 99; syswrite STDOUT, "$_[0]\n" };
+    }
+    alarm 100;
+    syswrite STDOUT, "$$ " . getppid . "\n";
+    kill $ARGV[0], getppid if @ARGV;
+    sigsuspend(POSIX::SigSet->new) while 1;
+"#;
 
 /// `gtlock`, to be run to its end.
 pub fn gtlock() -> assert_cmd::Command {
@@ -37,6 +54,30 @@ pub fn process(program: impl AsRef<OsStr>) -> Command {
     let path = env::join_paths(gtlock.into_iter().chain(env::split_paths(&path)));
     command.env("PATH", path.expect("no colon in the path of gtlock"));
     command
+}
+
+/// A directory for a test, and a data file in it that does not exist.
+pub fn data() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let data = dir.path().join("state.json");
+    (dir, data)
+}
+
+/// A shell script; `$1` is the data file.
+pub fn shell(script: &str, data: &Path) -> Command {
+    let mut shell = process("sh");
+    shell.args(["-c", script, "sh"]).arg(data);
+    shell
+}
+
+/// Asserts that somebody holds the lock on a data file exclusively.
+pub fn assert_held(data: &Path) {
+    gtlock().args(["try", "--read"]).arg(data).assert().code(75).stdout("");
+}
+
+/// Asserts that nobody holds the lock on a data file.
+pub fn assert_free(data: &Path) {
+    gtlock().args(["try", "--write"]).arg(data).assert().success().stdout("").stderr("");
 }
 
 /// A command to be run to its end, but no longer than [`WATCHDOG`], with nothing on standard input.
