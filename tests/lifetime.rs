@@ -5,33 +5,12 @@ mod common;
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Holder, Lines, end_of, gtlock, gtlock_process, process, to_its_end};
+use common::{
+    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, process, shell, to_its_end,
+};
 use predicates::prelude::*;
-
-/// A directory for a test, and a data file in it that does not exist.
-fn data() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let data = dir.path().join("state.json");
-    (dir, data)
-}
-
-/// A shell script; `$1` is the data file.
-fn shell(script: &str, data: &Path) -> Command {
-    let mut shell = process("sh");
-    shell.args(["-c", script, "sh"]).arg(data);
-    shell
-}
-
-fn assert_held(data: &Path) {
-    gtlock().args(["try", "--read"]).arg(data).assert().code(75).stdout("");
-}
-
-fn assert_free(data: &Path) {
-    gtlock().args(["try", "--write"]).arg(data).assert().success().stdout("").stderr("");
-}
 
 #[test]
 fn a_lock_is_held_until_the_command_ends() {
@@ -69,7 +48,7 @@ fn all_locks_of_a_request_outlive_a_killed_gtlock() {
 #[test]
 fn a_daemon_left_behind_does_not_keep_the_lock() {
     let (_dir, data) = data();
-    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; setsid cat <&3 &'"#;
+    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; cat <&3 &'"#;
     let mut holder = Holder::running(&mut shell(script, &data));
     assert!(holder.end().success());
     holder.prove_held(); // no longer, but the daemon is there
@@ -80,7 +59,7 @@ fn a_daemon_left_behind_does_not_keep_the_lock() {
 #[test]
 fn a_daemon_left_behind_does_not_keep_the_lock_of_a_command_killed_by_a_signal() {
     let (_dir, data) = data();
-    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; setsid cat <&3 & kill -KILL $$'"#;
+    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; cat <&3 & kill -KILL $$'"#;
     let mut holder = Holder::running(&mut shell(script, &data));
     assert!(!holder.end().success());
     assert_free(&data);
@@ -93,7 +72,7 @@ fn a_daemon_left_behind_waits_for_a_later_holder_of_the_same_lock() {
     // It keeps GTLOCK_HELD, which names a gtlock that is gone, and the descriptor, which holds no lock.
     let script = r#"exec gtlock run --write "$1" -- sh -c '
         exec 3<&0
-        setsid sh -c '\''read -r line; echo "$line"; read -r go; exec gtlock run -v --write "$1" -- echo mine'\'' \
+        sh -c '\''read -r line; echo "$line"; read -r go; exec gtlock run -v --write "$1" -- echo mine'\'' \
             sh "$1" <&3 &' sh "$1""#;
     let mut first = shell(script, &data)
         .stdin(Stdio::piped())

@@ -16,6 +16,23 @@ use assert_cmd::cargo::cargo_bin;
 /// What takes longer has failed. Nothing under test takes anywhere near as long.
 pub const WATCHDOG: Duration = Duration::from_mins(1);
 
+/// A command in Perl that prints its process ID and its parent's, and then the name of each signal it gets.
+/// It sends its parent the signal that it is given as an argument, if any. It ends of SIGKILL, or when no
+/// test can want it any more.
+pub const LISTEN: &str = r#"
+    # Blocked but while they are waited for, so that none comes between two steps.
+    my $all = POSIX::SigSet->new;
+    $all->fillset;
+    sigprocmask(SIG_BLOCK, $all);
+    for (qw(HUP INT QUIT USR1 USR2 ALRM TERM CONT XCPU XFSZ VTALRM PROF WINCH IO)) {
+        $SIG{$_} = sub { exit if time - $^T > 99; syswrite STDOUT, "$_[0]\n" };
+    }
+    alarm 100;
+    syswrite STDOUT, "$$ " . getppid . "\n";
+    kill $ARGV[0], getppid if @ARGV;
+    sigsuspend(POSIX::SigSet->new) while 1;
+"#;
+
 /// `gtlock`, to be run to its end.
 pub fn gtlock() -> assert_cmd::Command {
     to_its_end(gtlock_process())

@@ -14,7 +14,7 @@ use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
-use nix::unistd::{AccessFlags, Pid, access, execve, getpgid, getpgrp};
+use nix::unistd::{AccessFlags, Pid, access, execve, getpgid, getpgrp, getpid, getsid};
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
@@ -57,16 +57,23 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
     sigchld.thread_unblock()?;
 
     let child = spawn(command, &mask, &environment(variable), close)?;
+    // It cannot have been reaped when it is sent a signal: that is done in the loop only. It may have
+    // become another user's (sudo), whom this process may not signal.
+    let pass_on = |signal: &libc::siginfo_t| {
+        if let Ok(signal) = Signal::try_from(signal.si_signo) {
+            let _ = kill(child, signal);
+        }
+    };
+    // A Ctrl-C from before the command was there has not reached it.
+    let early = signals.pending().filter(|signal| signal.si_signo != SIGCHLD && !is_from(child, signal));
+    early.for_each(|signal| pass_on(&signal));
     loop {
+        if let Some(ended) = reap(child)? {
+            return Ok(ended);
+        }
         for signal in signals.wait() {
-            if signal.si_signo == SIGCHLD {
-                if let Some(ended) = reap(child)? {
-                    return Ok(ended);
-                }
-            } else if is_for(child, &signal) {
-                // It cannot have been reaped: that is done in this loop only. It may have become
-                // another user's (sudo), whom this process may not signal.
-                let _ = kill(child, Signal::try_from(signal.si_signo)?);
+            if signal.si_signo != SIGCHLD && !is_from(child, &signal) && !has_reached(child, &signal) {
+                pass_on(&signal);
             }
         }
     }
@@ -96,13 +103,22 @@ fn reap(child: Pid) -> io::Result<Option<Ended>> {
     }
 }
 
-/// Whether the command should get a signal that this process got.
-fn is_for(child: Pid, signal: &libc::siginfo_t) -> bool {
-    match sender(signal) {
-        // The terminal has sent it to the whole foreground group: the command has it, unless it left.
-        None => getpgid(Some(child)) != Ok(getpgrp()),
-        Some(sender) => sender != child.as_raw(),
-    }
+/// Whether the command itself sent a signal that this process got.
+fn is_from(child: Pid, signal: &libc::siginfo_t) -> bool {
+    sender(signal) == Some(child.as_raw())
+}
+
+/// Whether a signal that this process got was sent to the command as well: the terminal sends what is
+/// typed to the whole foreground group, so the command has it unless it left the group. Of a hang-up it
+/// tells the leader of the session alone. Other signals of the kernel (an alarm set before this program
+/// was executed) are for one process.
+fn has_reached(child: Pid, signal: &libc::siginfo_t) -> bool {
+    let to_group = match signal.si_signo {
+        libc::SIGINT | libc::SIGQUIT | libc::SIGWINCH => true,
+        libc::SIGHUP | libc::SIGCONT => getsid(None) != Ok(getpid()),
+        _ => false,
+    };
+    to_group && sender(signal).is_none() && getpgid(Some(child)) == Ok(getpgrp())
 }
 
 /// The process that sent a signal; `None` if it was the kernel (the terminal).
@@ -221,8 +237,16 @@ pub fn die_of(signal: i32) {
     }
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe heeds no limit
-    if signal_hook::low_level::emulate_default_handler(signal).is_err() {
-        let _ = signal_hook::low_level::raise(signal); // one it has no name for, thus no handler
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: the default action runs no code of this program, and sigemptyset initialises the set.
+    // (Neither nix nor signal-hook knows all the signals.)
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, set.as_ptr(), std::ptr::null_mut());
+        libc::raise(signal);
     }
 }
 

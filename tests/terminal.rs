@@ -1,0 +1,258 @@
+//! What a terminal does to gtlock and to its command: Ctrl-C, Ctrl-\, Ctrl-Z, a new size, a hang-up.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use common::{Holder, LISTEN, Lines, assert_free, assert_held, data, end_of, eventually, process};
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+use nix::unistd::Pid;
+
+const CTRL_C: &[u8] = b"\x03";
+const CTRL_D: &[u8] = b"\x04";
+const CTRL_Z: &[u8] = b"\x1a";
+const CTRL_BACKSLASH: &[u8] = b"\x1c";
+
+/// A terminal, and the program that leads its session.
+struct Terminal {
+    keyboard: File,
+    screen: Lines,
+    slave: PathBuf,
+    leader: Child,
+}
+
+impl Terminal {
+    /// Starts a shell script as a terminal would a login shell; `$1` is the data file.
+    fn script(shell: &str, script: &str, data: &Path) -> Self {
+        let (keyboard, slave) = pseudo_terminal();
+        let screen = keyboard.try_clone().expect("descriptors are left");
+        let device = |path: &Path| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .custom_flags(libc::O_NOCTTY)
+                .open(path)
+                .expect("a terminal")
+        };
+        let mut leader = session(&[shell, "-c", script, shell], data);
+        leader.stdin(device(&slave)).stdout(device(&slave)).stderr(device(&slave));
+        let leader = leader.spawn().expect("setsid starts");
+        Self { keyboard, screen: Lines::of(screen), slave, leader }
+    }
+
+    fn types(&mut self, keys: &[u8]) {
+        self.keyboard.write_all(keys).expect("the terminal is there");
+    }
+
+    fn shows(&self, line: &str) {
+        assert_eq!(self.screen.line(), line);
+    }
+
+    fn end(mut self) -> ExitStatus {
+        end_of(&mut self.leader)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.leader.kill(); // the others of its session get a hang-up
+        let _ = self.leader.wait();
+    }
+}
+
+/// A new terminal: the side that a person sits at, and the path of the other. It does not echo.
+fn pseudo_terminal() -> (File, PathBuf) {
+    // Close-on-exec from the start, so that no other test's process keeps the terminal from hanging up.
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).expect("a terminal");
+    grantpt(&master).expect("it is ours");
+    unlockpt(&master).expect("it is ours");
+    let slave = PathBuf::from(ptsname_r(&master).expect("it has a name"));
+    let mut modes = tcgetattr(&master).expect("a terminal has modes");
+    modes.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&master, SetArg::TCSANOW, &modes).expect("they can be set");
+    (std::os::fd::OwnedFd::from(master).into(), slave)
+}
+
+/// A program that will lead a session on the terminal on its standard input.
+fn session(program: &[&str], data: &Path) -> Command {
+    let mut setsid = process("setsid");
+    setsid.env("LISTEN", LISTEN).arg("--ctty").args(program).arg(data);
+    setsid
+}
+
+/// The process IDs of a command and of its gtlock, as [`LISTEN`] prints them.
+fn pids(line: &str) -> (Pid, Pid) {
+    let mut pids = line.split(' ').map(|pid| Pid::from_raw(pid.parse().expect("a process ID")));
+    (pids.next().expect("a process ID"), pids.next().expect("a process ID"))
+}
+
+#[test]
+fn what_is_typed_reaches_the_command_once() {
+    let (_dir, data) = data();
+    let in_the_group_of_a_shell =
+        r#"trap : INT QUIT; gtlock run --write "$1" -- perl -MPOSIX -e "$LISTEN"; echo "ended $?""#;
+    let leading_the_session = r#"exec gtlock run --write "$1" -- perl -MPOSIX -e "$LISTEN""#;
+    let command_has_left_the_group =
+        r#"trap : INT QUIT; gtlock run --write "$1" -- perl -MPOSIX -e "setpgid(0, 0); $LISTEN""#;
+    let command_has_left_the_session =
+        r#"trap : INT QUIT; gtlock run --write "$1" -- setsid perl -MPOSIX -e "$LISTEN""#;
+    for script in [
+        in_the_group_of_a_shell,
+        leading_the_session,
+        command_has_left_the_group,
+        command_has_left_the_session,
+    ] {
+        let mut terminal = Terminal::script("sh", script, &data);
+        let (command, gtlock) = pids(&terminal.screen.line());
+        // The second signal comes after whatever came of the first.
+        let once = |terminal: &Terminal, heard: &str| {
+            terminal.shows(heard);
+            kill(gtlock, Signal::SIGUSR1).expect("gtlock is there");
+            terminal.shows("USR1");
+        };
+        terminal.types(CTRL_C);
+        once(&terminal, "INT");
+        terminal.types(CTRL_BACKSLASH);
+        once(&terminal, "QUIT");
+        for rows in ["33", "44"] {
+            let stty = Command::new("stty").arg("-F").arg(&terminal.slave).args(["rows", rows]).status();
+            assert!(stty.expect("stty runs").success());
+            once(&terminal, "WINCH");
+        }
+        kill(command, Signal::SIGKILL).expect("the command is there");
+        terminal.end();
+        assert_free(&data);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_gtlock_with_its_command() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- sh -c 'echo ready; exec sleep 60'"#;
+    let mut terminal = Terminal::script("sh", script, &data);
+    terminal.shows("ready");
+    terminal.types(CTRL_C);
+    assert_eq!(terminal.end().signal(), Some(libc::SIGINT));
+    assert_free(&data);
+}
+
+#[test]
+fn one_ctrl_c_stops_the_loop_of_a_shell() {
+    let (_dir, data) = data();
+    let script =
+        r#"while :; do gtlock run --write "$1" -- sh -c 'echo ready; exec sleep 60'; echo again; done"#;
+    let mut terminal = Terminal::script("bash", script, &data);
+    terminal.shows("ready");
+    terminal.types(CTRL_C);
+    let ended = end_of(&mut terminal.leader);
+    assert_eq!((terminal.screen.line_or_end(), ended.signal()), (None, Some(libc::SIGINT)));
+}
+
+#[test]
+fn ctrl_c_ends_a_command_that_has_left_the_process_group() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- timeout 60 sh -c 'echo ready; exec sleep 60'"#;
+    let mut terminal = Terminal::script("sh", script, &data);
+    terminal.shows("ready");
+    terminal.types(CTRL_C);
+    assert_eq!(terminal.end().signal(), Some(libc::SIGINT));
+    assert_free(&data);
+}
+
+#[test]
+fn ctrl_c_ends_gtlock_under_timeout() {
+    let (_dir, data) = data();
+    // With job control, as at a prompt: timeout leads a group of its own, in the foreground.
+    let script = r#"set -m; timeout 60 gtlock run --write "$1" -- sh -c 'echo ready; exec sleep 60'"#;
+    let mut terminal = Terminal::script("sh", script, &data);
+    terminal.shows("ready");
+    terminal.types(CTRL_C);
+    assert_eq!(terminal.end().signal(), Some(libc::SIGINT));
+    assert_free(&data);
+}
+
+#[test]
+fn ctrl_c_is_not_lost_while_the_command_is_being_started() {
+    let (_dir, data) = data();
+    for microseconds in (0..6000).step_by(60) {
+        // Once the terminal has shown the line, the shell does nothing but start gtlock. The pauses are
+        // for the key to find it at one point after another of its start.
+        let script = r#"echo go; exec gtlock run --write "$1" -- sleep 60"#;
+        let mut terminal = Terminal::script("sh", script, &data);
+        terminal.shows("go");
+        std::thread::sleep(std::time::Duration::from_micros(microseconds));
+        terminal.types(CTRL_C);
+        assert_eq!(terminal.end().signal(), Some(libc::SIGINT), "after {microseconds} us");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_wait_without_running_the_command() {
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    let script = r#"exec gtlock run -v --write "$1" -- touch "$1.ran""#;
+    let mut terminal = Terminal::script("sh", script, &data);
+    assert!(terminal.screen.line().contains("waiting"));
+    terminal.types(CTRL_C);
+    assert_eq!(terminal.end().signal(), Some(libc::SIGINT));
+    holder.release();
+    assert_free(&data);
+    assert!(!dir.path().join("state.json.ran").exists());
+}
+
+#[test]
+fn ctrl_z_stops_gtlock_and_its_command_and_fg_continues_both() {
+    let (_dir, data) = data();
+    let script = r#"set -m
+        gtlock run --write "$1" -- sh -c 'echo "$$ $PPID"; exec cat'
+        echo "stopped $?"
+        read -r go
+        fg >/dev/null
+        echo "ended $?""#;
+    let mut terminal = Terminal::script("bash", script, &data);
+    let (command, gtlock) = pids(&terminal.screen.line());
+    let is_stopped = |pid: Pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+        stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('T'))
+    };
+    terminal.types(CTRL_Z);
+    while terminal.screen.line() != "stopped 148" {} // bash says more than that
+    eventually("both are stopped", || is_stopped(command) && is_stopped(gtlock));
+    assert_held(&data);
+    terminal.types(b"go\n");
+    eventually("both run", || !is_stopped(command) && !is_stopped(gtlock));
+    terminal.types(b"held\n");
+    terminal.shows("held");
+    terminal.types(CTRL_D);
+    terminal.shows("ended 0");
+}
+
+#[test]
+fn a_command_hears_of_a_hang_up_that_only_gtlock_is_told_of() {
+    let (_dir, data) = data();
+    // The kernel tells the leader of the session: gtlock, under `ssh -t` or in a container.
+    let (keyboard, slave) = pseudo_terminal();
+    let slave = OpenOptions::new().read(true).custom_flags(libc::O_NOCTTY).open(slave).expect("a terminal");
+    let script = r#"exec gtlock run --write "$1" -- perl -MPOSIX -e "$LISTEN""#;
+    let mut leader = session(&["sh", "-c", script, "sh"], &data);
+    let mut leader = leader.stdin(slave).stdout(Stdio::piped()).spawn().expect("setsid starts");
+    let heard = Lines::of(leader.stdout.take().expect("it is piped"));
+    let (command, gtlock) = pids(&heard.line());
+    drop(keyboard);
+    assert_eq!(heard.line(), "HUP");
+    assert_eq!(heard.line(), "CONT");
+    kill(gtlock, Signal::SIGUSR1).expect("gtlock is there");
+    assert_eq!(heard.line(), "USR1");
+    kill(command, Signal::SIGKILL).expect("the command is there");
+    end_of(&mut leader);
+}
