@@ -96,7 +96,7 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
 
 /// The locks in a lock directory, by name. None if there is no such directory.
 fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
-    let fail = |source| Err(Error::Io { path: dir.to_owned(), source });
+    let fail = |error| Err(Error::Io { path: dir.to_owned(), error });
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),
