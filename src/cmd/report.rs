@@ -19,6 +19,9 @@ const COMMAND_SHOWN: usize = 80;
 /// Holders that a message names; of more it gives the number.
 const HOLDERS_SHOWN: usize = 3;
 
+/// Where it failed, for an error of writing to it.
+pub const STDOUT: &str = "standard output";
+
 /// Says something on standard error. That nobody listens there is no reason to fail.
 pub fn say(message: &str) {
     let _ = writeln!(io::stderr(), "gtlock: {message}");
@@ -39,7 +42,7 @@ pub fn failed(error: &anyhow::Error) -> Exit {
 pub fn printed(result: io::Result<()>) -> Exit {
     match result {
         Ok(()) => Exit::Success,
-        Err(e) => failed(&e.into()),
+        Err(e) => failed(&anyhow::Error::from(e).context(STDOUT)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::Context;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
@@ -38,11 +39,12 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     for error in &errors {
         report::say(&error.to_string());
     }
-    if args.json {
-        print_json(&locks, &errors, &mut processes)?;
+    let printed = if args.json {
+        print_json(&locks, &errors, &mut processes)
     } else {
-        print_table(&locks, &mut processes)?;
-    }
+        print_table(&locks, &mut processes)
+    };
+    printed.context(report::STDOUT)?;
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
