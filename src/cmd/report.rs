@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::cli::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{Evidence, Inspection, Mode, State, inspect};
@@ -52,6 +53,13 @@ pub fn usage(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::MissingSubcommand {
         return "no subcommand given; use run, try, status or clean (see gtlock --help)".to_owned();
     }
+    if from_environment(error) {
+        let value = std::env::var_os(TIMEOUT_VARIABLE).unwrap_or_default();
+        return format!(
+            "invalid value '{}' in {TIMEOUT_VARIABLE}; set it to a time like 5s or 2.5, or unset it",
+            Escaped::new(&value)
+        );
+    }
     let rendered = error.render().to_string();
     let before_usage = rendered.split("\n\nUsage:").next().unwrap_or_default();
     let before_hint = before_usage.split("\n\nFor more information").next().unwrap_or_default();
@@ -62,6 +70,21 @@ pub fn usage(error: &clap::Error) -> String {
         message.push_str("; a command to run goes after --");
     }
     message + " (see gtlock --help)"
+}
+
+/// Whether what clap refused is the timeout that it found in the environment: it blames the option, which
+/// the user did not give.
+fn from_environment(error: &clap::Error) -> bool {
+    let Some(value) = std::env::var_os(TIMEOUT_VARIABLE) else { return false };
+    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (
+            ErrorKind::ValueValidation,
+            Some(ContextValue::String(option)),
+            Some(ContextValue::String(refused)),
+        ) => option.starts_with("--timeout") && value == refused.as_str(),
+        (ErrorKind::InvalidUtf8, ..) => value.to_str().is_none(),
+        _ => false,
+    }
 }
 
 /// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.
