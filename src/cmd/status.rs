@@ -80,9 +80,11 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
             return in_directory(path);
         }
         let below = lock::lock_dir_below(path);
-        if below.is_dir() {
+        if below.is_dir() || path.file_name().is_none() {
             return in_directory(&below);
         }
+    } else if lock::is_lock_dir(path) {
+        return in_directory(path); // none there, or not a directory
     } else if is_lock_name && parent.is_some_and(is_lock_dir) {
         return vec![Ok(Asked { lock: path.to_owned(), must_exist: false })];
     }
