@@ -24,7 +24,7 @@ pub struct Inspection {
     pub holders: Vec<Holder>,
     /// When the lock was acquired, where the record names one process.
     pub since: Option<SystemTime>,
-    /// The processes that wait for it, on Linux.
+    /// The other processes that wait for it, on Linux.
     pub waiters: Vec<u32>,
 }
 
@@ -109,7 +109,10 @@ fn look_at(file: File, id: sys::FileId, lock: &Path, processes: &mut Processes) 
         add_descriptor_holders(&mut holders, id, processes);
     }
     let since = record.written.filter(|_| record.pids.len() == 1);
-    Ok(Inspection { state: State::Held(mode), holders, since, waiters: sys::waiters(id) })
+    let mut waiters = sys::waiters(id);
+    // The confirmation above, once given up, goes on waiting until this process ends.
+    waiters.retain(|&pid| pid != std::process::id());
+    Ok(Inspection { state: State::Held(mode), holders, since, waiters })
 }
 
 fn not_held(record: &Record, processes: &mut Processes) -> Inspection {
