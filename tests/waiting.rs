@@ -289,11 +289,11 @@ fn a_refusal_shows_a_long_or_wild_command_short_and_tame() {
         "--",
         "sh",
         "-c",
-        "cat; : \n\x1b[31m",
+        "cat; : '\n\x1b[31m'",
         &"x".repeat(500),
     ]);
     let _holder = Holder::running(&mut request);
-    let tame = predicate::str::contains(r"(sh -c cat; : \n\u{1b}[31m xxx")
+    let tame = predicate::str::contains(r"(sh -c cat; : '\n\u{1b}[31m' xxx")
         .and(predicate::str::contains("x…) for "))
         .and(predicate::function(|said: &str| said.len() < 300 && said.lines().count() == 1));
     gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stdout("").stderr(tame);
