@@ -114,6 +114,9 @@ pub struct LockArgs {
     pub verbose: bool,
 }
 
+/// The environment variable for [`RunArgs::timeout`].
+pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
+
 /// The arguments of `gtlock run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -124,7 +127,7 @@ pub struct RunArgs {
     /// Wait this long for all the locks together: 5s, 1m 30s, 250ms, or seconds, 2.5.
     ///
     /// 0 waits for ever; a negative time, -1, does not wait.
-    #[arg(long, value_name = "TIME", env = "GTLOCK_TIMEOUT", hide_env_values = true, default_value = "0",
+    #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
           value_parser = parse_timeout, allow_hyphen_values = true)]
     pub timeout: Wait,
 

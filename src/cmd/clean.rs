@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use serde::Serialize;
 
 use super::{below, report};
@@ -41,9 +42,9 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
         report::say(&error.to_string());
     }
     if args.json {
-        print_json(&all, args.dry_run)?;
+        print_json(&all, args.dry_run).context(report::STDOUT)?;
     } else if !args.quiet {
-        print(&all, args.dry_run)?;
+        print(&all, args.dry_run).context(report::STDOUT)?;
     }
     Ok(if all.errors.is_empty() { Exit::Success } else { Exit::Failure })
 }

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::cli::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Holder, Inspection, Kind, Mode, State, Target};
@@ -17,6 +18,9 @@ const COMMAND_SHOWN: usize = 80;
 
 /// Holders that a message names; of more it gives the number.
 const HOLDERS_SHOWN: usize = 3;
+
+/// Where it failed, for an error of writing to it.
+pub const STDOUT: &str = "standard output";
 
 /// Says something on standard error. That nobody listens there is no reason to fail.
 pub fn say(message: &str) {
@@ -38,7 +42,7 @@ pub fn failed(error: &anyhow::Error) -> Exit {
 pub fn printed(result: io::Result<()>) -> Exit {
     match result {
         Ok(()) => Exit::Success,
-        Err(e) => failed(&e.into()),
+        Err(e) => failed(&anyhow::Error::from(e).context(STDOUT)),
     }
 }
 
@@ -47,6 +51,13 @@ pub fn printed(result: io::Result<()>) -> Exit {
 pub fn usage(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::MissingSubcommand {
         return "no subcommand given; use run, try, status or clean (see gtlock --help)".to_owned();
+    }
+    if from_environment(error) {
+        let value = std::env::var_os(TIMEOUT_VARIABLE).unwrap_or_default();
+        return format!(
+            "invalid value '{}' in {TIMEOUT_VARIABLE}; set it to a time like 5s or 2.5, or unset it",
+            Escaped::new(&value)
+        );
     }
     let rendered = error.render().to_string();
     let before_usage = rendered.split("\n\nUsage:").next().unwrap_or_default();
@@ -58,6 +69,21 @@ pub fn usage(error: &clap::Error) -> String {
         message.push_str("; a command to run goes after --");
     }
     message + " (see gtlock --help)"
+}
+
+/// Whether what clap refused is the timeout that it found in the environment: it blames the option, which
+/// the user did not give.
+fn from_environment(error: &clap::Error) -> bool {
+    let Some(value) = std::env::var_os(TIMEOUT_VARIABLE) else { return false };
+    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
+        (
+            ErrorKind::ValueValidation,
+            Some(ContextValue::String(option)),
+            Some(ContextValue::String(refused)),
+        ) => option.starts_with("--timeout") && value == refused.as_str(),
+        (ErrorKind::InvalidUtf8, ..) => value.to_str().is_none(),
+        _ => false,
+    }
 }
 
 /// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.

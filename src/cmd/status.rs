@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use anyhow::Context;
 use serde::Serialize;
 use tabwriter::TabWriter;
 
@@ -38,11 +39,12 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     for error in &errors {
         report::say(&error.to_string());
     }
-    if args.json {
-        print_json(&locks, &errors, &mut processes)?;
+    let printed = if args.json {
+        print_json(&locks, &errors, &mut processes)
     } else {
-        print_table(&locks, &mut processes)?;
-    }
+        print_table(&locks, &mut processes)
+    };
+    printed.context(report::STDOUT)?;
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
@@ -99,9 +101,11 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
             return in_directory(path);
         }
         let below = lock::lock_dir_below(path);
-        if below.is_dir() {
+        if below.is_dir() || path.file_name().is_none() {
             return in_directory(&below);
         }
+    } else if lock::is_lock_dir(path) {
+        return in_directory(path); // none there, or not a directory
     } else if is_lock_name && parent.is_some_and(is_lock_dir) {
         return vec![Ok(Asked::named(path.to_owned(), Kind::LockFile))];
     }
@@ -117,7 +121,7 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
 
 /// The locks in a lock directory, by name. None if there is no such directory.
 fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
-    let fail = |source| Err(Error::Io { path: dir.to_owned(), source });
+    let fail = |error| Err(Error::Io { path: dir.to_owned(), error });
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),

@@ -49,12 +49,13 @@ pub enum Error {
     },
 
     /// The operating system refused an operation.
-    #[error("{}: {source}", Escaped::new(.path))]
+    #[error("{}: {error}", Escaped::new(.path))]
     Io {
         /// The path it was refused for.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. In the message already, hence not the `source`: whoever prints the chain
+        /// would print it twice.
+        error: io::Error,
     },
 }
 
@@ -94,8 +95,8 @@ impl Target {
 }
 
 impl Error {
-    pub(super) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), error }
     }
 
     pub(super) fn invalid(path: &Path, reason: impl Into<String>) -> Self {

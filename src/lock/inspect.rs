@@ -24,7 +24,7 @@ pub struct Inspection {
     pub holders: Vec<Holder>,
     /// When the lock was acquired, where the record names one process.
     pub since: Option<SystemTime>,
-    /// The processes that wait for it, on Linux.
+    /// The other processes that wait for it, on Linux.
     pub waiters: Vec<u32>,
 }
 
@@ -124,7 +124,8 @@ fn look_at(
     if let Ok(Some(gate)) = sys::stat_path(&gate::path_of(lock)) {
         waiters.extend(sys::waiters(gate.id)); // queued behind the writer that waits
     }
-    waiters.retain(|&pid| pid != std::process::id()); // with what `wait` gave up
+    // The confirmation above, once given up, goes on waiting until this process ends.
+    waiters.retain(|&pid| pid != std::process::id());
     Ok(Inspection { state: State::Held(mode), holders, since, waiters })
 }
 

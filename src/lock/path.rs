@@ -78,6 +78,9 @@ fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Err
         }
         _ => Error::io(parent, source),
     })?;
+    if !dir.is_dir() {
+        return Err(Error::invalid(named, format!("{} is not a directory", escaped(parent))));
+    }
     Ok((dir, name.to_owned()))
 }
 
@@ -88,10 +91,12 @@ fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<Pa
     };
     // Canonical once it exists, so that a directory reached under two names gives one order.
     let locks = match locks.canonicalize() {
-        Ok(canonical) => canonical,
+        Ok(canonical) if canonical.is_dir() => canonical,
+        Ok(file) => return Err(no_directory(&file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             std::path::absolute(&locks).map_err(|e| Error::io(&locks, e))?
         }
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(no_directory(&locks)),
         Err(e) => return Err(Error::io(&locks, e)),
     };
     let lock_named = Path::new(name).extension().is_some_and(|extension| extension == "lock");
@@ -110,6 +115,12 @@ fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<Pa
         ));
     }
     Ok(locks.join(file))
+}
+
+/// The error for a lock directory that is a file, or below one.
+fn no_directory(locks: &Path) -> Error {
+    let file = locks.ancestors().find(|path| path.exists()).unwrap_or(locks);
+    Error::invalid(file, "is not a directory; move it away, or choose another --lock-dir")
 }
 
 fn escaped(path: &Path) -> crate::escape::Escaped<'_> {

@@ -106,6 +106,82 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
+/// The lock file of a data file.
+pub fn lock_file(data: &Path) -> PathBuf {
+    let mut name = data.file_name().expect("a file").to_owned();
+    name.push(".lock");
+    data.with_file_name(".gastown").join("locks").join(name)
+}
+
+/// What `status --json` says of a data file's only lock.
+pub fn status_of(data: &Path) -> serde_json::Value {
+    let output = gtlock().args(["status", "--json"]).arg(data).assert().success().stderr("");
+    let document: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
+    let locks = document["locks"].as_array().expect("a list");
+    assert_eq!(locks.len(), 1, "{document}");
+    locks[0].clone()
+}
+
+/// Returns once a process waits in the kernel for the lock of a data file.
+#[cfg(target_os = "linux")]
+pub fn waits_in_kernel(pid: u32, data: &Path) {
+    eventually("it waits in the kernel", || {
+        let lock = status_of(data);
+        let waiters = lock["waiters"].as_array().expect("a list");
+        waiters.iter().any(|waiter| waiter["pid"] == pid)
+    });
+}
+
+/// Everything below a directory: the kind of each entry, its content, and when it was changed.
+#[cfg(unix)]
+pub fn snapshot(dir: &Path) -> std::collections::BTreeMap<PathBuf, String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = std::collections::BTreeMap::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(dir) = left.pop() {
+        for entry in std::fs::read_dir(&dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let metadata = path.symlink_metadata().expect("it is there");
+            let content = if metadata.is_file() && metadata.len() < 1 << 20 {
+                std::fs::read(&path).expect("it can be read").escape_ascii().to_string()
+            } else {
+                format!("{} bytes", metadata.len())
+            };
+            let (mode, inode) = (metadata.mode(), metadata.ino());
+            let changed = (metadata.mtime(), metadata.mtime_nsec());
+            found.insert(path.clone(), format!("{mode:o} {inode} {changed:?} {content}"));
+            if metadata.is_dir() {
+                left.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// A program that root's privileges do not help: run as nobody if this is root. `None`, and a word about
+/// it, where that is not to be had.
+#[cfg(unix)]
+pub fn unprivileged(program: impl AsRef<OsStr>, what: &str) -> Option<Command> {
+    use std::os::unix::fs::MetadataExt;
+    let is_root = std::fs::metadata("/proc/self").map_or(true, |me| me.uid() == 0);
+    if !is_root {
+        return Some(process(program));
+    }
+    let as_nobody = || {
+        let mut command = process("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command
+    };
+    let gtlock_runs = as_nobody().arg(cargo_bin!("gtlock")).arg("--version").output();
+    if !gtlock_runs.is_ok_and(|output| output.status.success()) {
+        skip(what, "no setpriv, or nobody may not run gtlock where it is");
+        return None;
+    }
+    let mut command = as_nobody();
+    command.arg(program.as_ref());
+    Some(command)
+}
+
 /// Says that a test, or a part of it, cannot be done here. Not through a macro, whose output the test
 /// harness would hide.
 pub fn skip(what: &str, why: &str) {
