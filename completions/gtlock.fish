@@ -1,0 +1,62 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_gtlock_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_gtlock_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_gtlock_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_gtlock_using_subcommand
+    set -l cmd (__fish_gtlock_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c gtlock -n "__fish_gtlock_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_needs_command" -s V -l version -d 'Print version'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "run" -d 'Run a command under locks, waiting for them'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "try" -d 'Run a command under locks if they can be had at once, or ask whether they could'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "clean" -d 'Remove lock files that nobody holds'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait this long for all the locks together: 5s, 1m 30s, 250ms, or seconds, 2.5' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'Say how long the lock took, who is waited for, and what could not be recorded'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'Say how long the lock took, who is waited for, and what could not be recorded'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; on its own, the lock directory to show' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print JSON for programs'
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l lock-dir -d 'Clean this directory, whatever its name; it must be one for lock files only' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s n -l dry-run -d 'Remove nothing, say what would be removed'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l json -d 'Print JSON for programs'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s q -l quiet -d 'Say nothing but errors'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "run" -d 'Run a command under locks, waiting for them'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "try" -d 'Run a command under locks if they can be had at once, or ask whether they could'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "clean" -d 'Remove lock files that nobody holds'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,99 @@
+//! The man pages: what clap knows of a command, the exit table, and prose from the `.roff` files here.
+
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use gtlock::exit::TABLE;
+
+/// The day on which the pages last said something new.
+const DATE: &str = "2026-11-23";
+
+/// The prose of each page: the sections after EXIT STATUS.
+const PROSE: [(&str, &str); 5] = [
+    ("gtlock", include_str!("gtlock.roff")),
+    ("gtlock-run", include_str!("gtlock-run.roff")),
+    ("gtlock-try", include_str!("gtlock-try.roff")),
+    ("gtlock-status", include_str!("gtlock-status.roff")),
+    ("gtlock-clean", include_str!("gtlock-clean.roff")),
+];
+
+/// The pages, each with its file name.
+pub fn pages(command: Command) -> Vec<(String, String)> {
+    let mut command = command.disable_help_subcommand(true).subcommand_value_name("command");
+    command.build();
+    let subcommands = command.get_subcommands().cloned().collect::<Vec<_>>();
+    let pages = std::iter::once(command).chain(subcommands).map(|command| {
+        let name = command.get_display_name().unwrap_or("gtlock").to_owned();
+        let prose = PROSE.iter().find(|(page, _)| *page == name);
+        let (_, prose) = prose.unwrap_or_else(|| panic!("{name} has no prose in tests/generated"));
+        (format!("{name}.1"), page(command, prose))
+    });
+    pages.collect()
+}
+
+fn page(command: Command, prose: &str) -> String {
+    let has_subcommands = command.has_subcommands();
+    // Only these two run a command, and so have its exit status.
+    let runs = has_subcommands || matches!(command.get_name(), "run" | "try");
+    let title = command.get_display_name().unwrap_or("gtlock").to_uppercase();
+    let man = Man::new(command)
+        .title(title)
+        .date(DATE)
+        .source(concat!("gtlock ", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
+    let mut page = Vec::new();
+    let rendered: std::io::Result<()> = (|| {
+        man.render_title(&mut page)?;
+        man.render_name_section(&mut page)?;
+        man.render_synopsis_section(&mut page)?;
+        man.render_description_section(&mut page)?;
+        if has_subcommands {
+            man.render_subcommands_section(&mut page)?;
+        }
+        man.render_options_section(&mut page)?;
+        exit_status(runs).to_writer(&mut page)
+    })();
+    rendered.expect("a vector takes everything");
+    tidy(&super::text(page)) + prose
+}
+
+fn exit_status(runs: bool) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    let done = ("0", "everything that was asked for was done");
+    let rows = if runs {
+        TABLE.to_vec()
+    } else {
+        std::iter::once(done).chain(TABLE.into_iter().filter(|(code, _)| *code == "125")).collect()
+    };
+    for (code, meaning) in rows {
+        roff.control("TP", ["10"]);
+        roff.text([bold(code)]);
+        roff.text([roman(meaning)]);
+    }
+    roff
+}
+
+/// Breaks long lines, sets paragraphs apart by a request instead of a blank line.
+fn tidy(page: &str) -> String {
+    let mut tidied = String::new();
+    for line in page.lines() {
+        let mut width = 0;
+        for word in line.split_whitespace() {
+            if width > 0 && width + word.len() >= 80 && !line.starts_with('.') {
+                tidied.push('\n');
+                width = 0;
+                if word.starts_with(['.', '\'']) {
+                    tidied.push_str("\\&"); // it is no request
+                }
+            }
+            if width > 0 {
+                tidied.push(' ');
+            }
+            tidied.push_str(word);
+            width += word.len() + 1;
+        }
+        tidied.push_str(if width == 0 { ".sp\n" } else { "\n" });
+    }
+    tidied
+}

@@ -1,0 +1,162 @@
+//! Every command in the README does what it shows.
+//!
+//! Each block marked `sh` is run by bash in a scratch directory, with gtlock first on the path. What it
+//! prints is compared with the `text` block that follows it at once. A comment before the block can say
+//! `needs: PROGRAM` (without which it is skipped), `varies: TEXT, TEXT` (parts of the output that stand
+//! for any other) and `in: repository` (where to run it, in place of the scratch directory).
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use gtlock::exit::TABLE;
+
+const README: &str = include_str!("../README.md");
+const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
+
+#[derive(Default)]
+struct Block<'a> {
+    line: usize,
+    label: &'a str,
+    body: String,
+    comment: &'a str,
+    /// The `text` block right after it.
+    output: Option<String>,
+}
+
+impl<'a> Block<'a> {
+    fn remarks(&self, about: &str) -> impl Iterator<Item = &'a str> {
+        let remark = self.comment.strip_prefix(about).and_then(|rest| rest.strip_prefix(": "));
+        remark.into_iter().flat_map(|remark| remark.split(", "))
+    }
+}
+
+fn blocks() -> Vec<Block<'static>> {
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut comment = "";
+    let mut follows_block = false;
+    let mut lines = README.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        if let Some(label) = line.strip_prefix("```") {
+            let body: String =
+                lines.by_ref().map_while(|(_, line)| (line != "```").then(|| format!("{line}\n"))).collect();
+            match blocks.last_mut() {
+                Some(last) if label == "text" && follows_block => last.output = Some(body),
+                _ => blocks.push(Block { line: number + 1, label, body, comment, output: None }),
+            }
+        }
+        follows_block = line.starts_with("```");
+        let told = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->"));
+        comment = told.unwrap_or("");
+    }
+    blocks
+}
+
+#[test]
+fn every_sh_block_prints_what_it_shows() {
+    let blocks: Vec<Block> = blocks().into_iter().filter(|block| block.label == "sh").collect();
+    assert!(blocks.len() > 5, "the blocks are not found");
+    // All at once, since some of them sleep.
+    std::thread::scope(|scope| {
+        for block in &blocks {
+            scope.spawn(|| check(block));
+        }
+    });
+}
+
+fn check(block: &Block) {
+    if let Some(missing) = block.remarks("needs").find(|program| !is_installed(program)) {
+        // Not eprintln, which the test harness would swallow.
+        let _ = writeln!(io::stderr(), "skipped: README.md:{} needs {missing}", block.line);
+        return;
+    }
+    let (succeeded, printed) = run(block);
+    assert!(succeeded, "README.md:{}: the block fails:\n{printed}", block.line);
+    let Some(shown) = &block.output else { return };
+    let varies: Vec<&str> = block.remarks("varies").collect();
+    assert!(
+        matches(shown, &printed, &varies),
+        "README.md:{}: shows\n{shown}but prints\n{printed}",
+        block.line
+    );
+}
+
+/// Runs a block; tells whether it succeeded, and what it printed.
+fn run(block: &Block) -> (bool, String) {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    for (name, content) in
+        [("state.json", "{}\n"), ("update.sh", "#!/bin/sh\n"), ("refresh.sh", "#!/bin/sh\n")]
+    {
+        let path = scratch.path().join(name);
+        fs::write(&path, content).expect("the file can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_gtlock"));
+    let beside = program.parent().expect("it is in a directory");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = std::iter::once(beside.to_owned()).chain(std::env::split_paths(&path));
+    let in_repository = block.remarks("in").any(|place| place == "repository");
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c"])
+        .arg(format!("exec 2>&1\n{}", block.body))
+        .current_dir(if in_repository { Path::new(REPOSITORY) } else { scratch.path() })
+        .env("PATH", std::env::join_paths(dirs).expect("a path"))
+        .env("HOME", scratch.path())
+        .env_remove("XDG_DATA_HOME")
+        .env_remove("GTLOCK_TIMEOUT")
+        .stdin(Stdio::null())
+        .output()
+        .expect("bash can be run");
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether the output is the one shown, but for the parts that vary and the width of columns.
+fn matches(shown: &str, printed: &str, varies: &[&str]) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut shown = words(shown);
+    let mut printed = words(printed);
+    printed.push('\n'); // so that the last piece is found at the end, and nowhere else
+    for part in varies {
+        shown = shown.replace(part, "\0");
+    }
+    shown.push('\n');
+    let mut pieces = shown.split('\0');
+    let start = pieces.next().unwrap_or_default();
+    let Some(mut rest) = printed.strip_prefix(start) else { return false };
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.is_empty()
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+#[test]
+fn varying_parts_stand_for_any_other_and_nothing_else_does() {
+    assert!(matches("held by 1 for 2s\n", "held by 44  for 3m 1s\n", &["1", "2s"]));
+    assert!(!matches("held by 1 for 2s\n", "free\n", &["1", "2s"]));
+    assert!(!matches("a 1 b\n", "a 2 b c\n", &["1"]));
+    assert!(!matches("a\n", "a b\n", &[]));
+}
+
+#[test]
+fn the_exit_table_is_the_programs() {
+    for (code, meaning) in TABLE {
+        let row = format!("| {code} | {} |", meaning.replace("-E N", "`-E N`"));
+        assert!(README.contains(&row), "missing: {row}");
+    }
+}
+
+#[test]
+fn the_rust_example_is_one_of_the_tested_ones() {
+    let docs = include_str!("../src/lock/mod.rs").replace("//! ", "").replace("//!", "");
+    let rust = blocks().into_iter().find(|block| block.label == "rust").expect("there is an example");
+    assert!(docs.contains(&rust.body), "README.md:{}: not in src/lock/mod.rs", rust.line);
+}
