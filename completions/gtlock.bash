@@ -67,7 +67,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__clean)
-            opts="-n -q -h --lock-dir --dry-run --json --quiet --help"
+            opts="-R -n -q -h --lock-dir --recursive --dry-run --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -172,7 +172,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-E -q -v -h --read --write --lock-dir --conflict-exit-code --quiet --verbose --timeout --retry-delay --help"
+            opts="-E -o -F -q -v -h --read --write --write-fd --read-fd --unlock-fd --direct --lock-dir --conflict-exit-code --close --no-fork --quiet --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,6 +183,18 @@ _gtlock() {
                     return 0
                     ;;
                 --write)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --write-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --read-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unlock-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -217,7 +229,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__status)
-            opts="-h --lock-dir --json --help"
+            opts="-R -h --lock-dir --direct --recursive --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -238,7 +250,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-E -q -v -h --read --write --lock-dir --conflict-exit-code --quiet --verbose --help"
+            opts="-E -o -F -q -v -h --read --write --write-fd --read-fd --unlock-fd --direct --lock-dir --conflict-exit-code --close --no-fork --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -249,6 +261,18 @@ _gtlock() {
                     return 0
                     ;;
                 --write)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --write-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --read-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unlock-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -60,7 +60,9 @@ fn try_takes_all_locks_or_none_and_names_the_one_that_was_refused() {
     let refused = predicate::str::starts_with(format!("gtlock: {}: busy: ", data.display()))
         .and(predicate::str::contains("\n").count(1));
     request.args(["--", "echo", "ran"]).assert().code(75).stdout("").stderr(refused);
-    others.iter().for_each(|other| assert_free(other));
+    for other in &others {
+        assert_free(other);
+    }
 }
 
 #[test]
@@ -76,7 +78,7 @@ fn try_leaves_a_lock_file_without_a_record() {
 #[test]
 fn try_on_a_free_lock_is_never_refused_because_somebody_looks_at_it() {
     let (dir, data) = data();
-    let tries = std::env::var("GTLOCK_STRESS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let rounds = std::env::var("GTLOCK_STRESS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     let done = AtomicBool::new(false);
     let refused = thread::scope(|scope| {
         for looking in [&["status"][..], &["clean", "-q"]] {
@@ -89,7 +91,7 @@ fn try_on_a_free_lock_is_never_refused_because_somebody_looks_at_it() {
                 }
             });
         }
-        let refused = (0..tries).filter(|n| {
+        let refused = (0..rounds).filter(|n| {
             let mode = if n % 2 == 0 { "--write" } else { "--read" };
             let tried = gtlock_process().args(["try", mode]).arg(&data).status().expect("it starts");
             tried.code() != Some(0)
@@ -98,5 +100,5 @@ fn try_on_a_free_lock_is_never_refused_because_somebody_looks_at_it() {
         done.store(true, Ordering::Relaxed);
         refused
     });
-    assert_eq!(refused, 0, "of {tries}");
+    assert_eq!(refused, 0, "of {rounds}");
 }

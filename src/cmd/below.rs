@@ -22,7 +22,7 @@ pub fn lock_dirs(dir: &Path) -> Vec<Result<PathBuf, Error>> {
             Ok(entry) => lock::is_lock_dir(entry.path()).then(|| Ok(entry.into_path())),
             Err(e) => {
                 let path = e.path().unwrap_or(dir).to_owned();
-                Some(Err(Error::Io { path, source: e.into() }))
+                Some(Err(Error::Io { path, error: e.into() }))
             }
         })
         .collect()
