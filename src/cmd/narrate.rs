@@ -10,10 +10,10 @@ use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Mode, Target, Waiting};
 
-/// How long a wait lasts before it is told of in a line, unless `-v` is given.
+/// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same on a terminal, where the line is live and goes away again.
+/// The same on a terminal, where the line is live and goes away again; with `-v`, a line that stays.
 const PATIENCE_ON_TERMINAL: Duration = Duration::from_millis(100);
 
 /// How often the live line is brought up to date.
@@ -42,7 +42,8 @@ impl Narrator {
         if self.quiet {
             return None;
         }
-        let patience = match (self.verbose, self.on_terminal) {
+        let is_live = self.on_terminal && !self.verbose;
+        let patience = match (self.verbose, is_live) {
             (true, _) => Duration::ZERO,
             (false, true) => PATIENCE_ON_TERMINAL,
             (false, false) => PATIENCE,
@@ -50,7 +51,7 @@ impl Narrator {
         if elapsed < patience {
             return Some(patience.saturating_sub(elapsed));
         }
-        if !self.on_terminal {
+        if !is_live {
             report::say(&format!("{}: waiting: {}", shown(target), report::who_holds(target)));
             return None;
         }
