@@ -5,10 +5,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::StyledStr;
 use clap::{Args, Parser, Subcommand, ValueHint, value_parser};
 
-use crate::exit::{REFUSED, TABLE};
+use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
 /// Runs a command under a file lock, and tells who holds one.
@@ -16,7 +15,7 @@ use crate::lock::Wait;
 /// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
 /// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, whatever kills gtlock.
 #[derive(Debug, Parser)]
-#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = exit_table())]
+#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -30,25 +29,25 @@ pub enum Action {
     ///
     /// Takes all the locks, runs the command, and releases them when it ends. The command gets gtlock's
     /// standard input, output and error, working directory, process group and signals.
-    #[command(after_help = exit_table(), override_usage = RUN_USAGE)]
+    #[command(after_help = HELP, override_usage = RUN_USAGE)]
     Run(RunArgs),
     /// Run a command under locks if they can be had at once, or ask whether they could.
     ///
     /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
     /// exits with status 0 if the locks could be had now.
-    #[command(after_help = exit_table(), override_usage = TRY_USAGE)]
+    #[command(after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
     /// Each PATH is a data file, a lock file in a lock directory, or a directory: itself a lock directory, or
     /// one that has .gastown/locks. Changes nothing.
-    #[command(after_help = exit_table())]
+    #[command(after_help = HELP_WITHOUT_COMMAND)]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
     ///
     /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
-    #[command(after_help = exit_table())]
+    #[command(after_help = HELP_WITHOUT_COMMAND)]
     Clean(CleanArgs),
 }
 
@@ -236,12 +235,6 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     } else {
         humantime::parse_duration(text).map_err(|e| e.to_string())
     }
-}
-
-/// The exit table, for the end of a help text.
-fn exit_table() -> StyledStr {
-    let lines = TABLE.iter().map(|(code, meaning)| format!("  {code:<6} {meaning}"));
-    format!("Exit status:\n{}", lines.collect::<Vec<_>>().join("\n")).into()
 }
 
 #[cfg(test)]

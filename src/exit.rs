@@ -26,15 +26,29 @@ pub enum Exit {
 /// The status of a refusal unless `-E` says otherwise: `EX_TEMPFAIL` of sysexits(3).
 pub const REFUSED: u8 = 75;
 
-/// The table of help texts, man pages and README.
-pub const TABLE: [(&str, &str); 6] = [
-    ("N", "the command's own"),
-    ("75", "the lock was not obtained: busy, or timed out (-E N for another)"),
-    ("125", "gtlock itself failed, wrong usage and \"already locked\" included"),
-    ("126", "the command could not be run"),
-    ("127", "the command was not found"),
-    ("128+S", "the command died of signal S"),
-];
+/// The table of help texts. Text as it stands, since every run has clap carry it along.
+pub const HELP: &str = "\
+Exit status:
+  N      the command's own
+  75     the lock was not obtained: busy, or timed out (-E N for another)
+  125    gtlock itself failed, wrong usage and \"already locked\" included
+  126    the command could not be run
+  127    the command was not found
+  128+S  the command died of signal S";
+
+/// The same for the subcommands that run no command.
+pub const HELP_WITHOUT_COMMAND: &str = "\
+Exit status:
+  0      done
+  125    a path could not be examined (the rest was done), or wrong usage";
+
+/// The rows of such a table: code and meaning.
+pub fn rows(help: &str) -> impl Iterator<Item = (&str, &str)> {
+    help.lines()
+        .skip(1)
+        .filter_map(|line| line.trim().split_once(' '))
+        .map(|(code, rest)| (code, rest.trim()))
+}
 
 impl Exit {
     /// Ends the process's work in this way: returns its exit code, or, where the command died of a signal,

@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use gtlock::exit::TABLE;
+use gtlock::exit;
 
 const README: &str = include_str!("../README.md");
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
@@ -148,7 +148,7 @@ fn varying_parts_stand_for_any_other_and_nothing_else_does() {
 
 #[test]
 fn the_exit_table_is_the_programs() {
-    for (code, meaning) in TABLE {
+    for (code, meaning) in exit::rows(exit::HELP) {
         let row = format!("| {code} | {} |", meaning.replace("-E N", "`-E N`"));
         assert!(README.contains(&row), "missing: {row}");
     }

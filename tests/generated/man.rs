@@ -3,7 +3,7 @@
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
-use gtlock::exit::TABLE;
+use gtlock::exit;
 
 /// The day on which the pages last said something new.
 const DATE: &str = "2026-11-23";
@@ -60,13 +60,7 @@ fn page(command: Command, prose: &str) -> String {
 fn exit_status(runs: bool) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["EXIT STATUS"]);
-    let done = ("0", "everything that was asked for was done");
-    let rows = if runs {
-        TABLE.to_vec()
-    } else {
-        std::iter::once(done).chain(TABLE.into_iter().filter(|(code, _)| *code == "125")).collect()
-    };
-    for (code, meaning) in rows {
+    for (code, meaning) in exit::rows(if runs { exit::HELP } else { exit::HELP_WITHOUT_COMMAND }) {
         roff.control("TP", ["10"]);
         roff.text([bold(code)]);
         roff.text([roman(meaning)]);
