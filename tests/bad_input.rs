@@ -1,0 +1,312 @@
+//! What bad input gets: one line that names it and the remedy, status 125, and nothing created or changed.
+#![cfg(unix)]
+
+mod common;
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use common::{assert_free, data, gtlock, lock_file, snapshot, to_its_end};
+use predicates::prelude::*;
+
+/// Asserts that gtlock fails with one line that has all of `words`, and that the directory it runs in stays
+/// as it is. (One that needs the lock may make the lock directory.)
+fn refused(dir: &Path, arguments: impl IntoIterator<Item = impl Into<OsString>>, words: &[&str]) {
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let before = snapshot(dir);
+    let said = predicate::function(|said: &str| {
+        said.starts_with("gtlock: ")
+            && said.ends_with('\n')
+            && said.lines().count() == 1
+            && words.iter().all(|word| said.contains(word))
+    });
+    let assert = gtlock().args(&arguments).current_dir(dir).assert();
+    let output = assert.get_output();
+    assert!(
+        output.status.code() == Some(125)
+            && output.stdout.is_empty()
+            && said.eval(&String::from_utf8_lossy(&output.stderr)),
+        "{arguments:?} gives {output:?}, not {words:?}"
+    );
+    assert_eq!(snapshot(dir), before, "{arguments:?}");
+}
+
+/// As [`refused`], for a data file, by both subcommands that lock.
+fn unlockable(dir: &Path, file: &str, words: &[&str]) {
+    for arguments in [["run", "--write"], ["run", "--read"], ["try", "--write"]] {
+        refused(dir, arguments.into_iter().chain([file, "--", "touch", "ran"]), words);
+    }
+    refused(dir, ["try", "--read", file], words);
+    // Nor is anything made for what could be locked, if it is named beside it.
+    refused(dir, ["run", "--write", "good.json", "--write", file, "--", "touch", "ran"], words);
+}
+
+#[test]
+fn no_lock_and_no_command() {
+    let (dir, _) = data();
+    refused(dir.path(), ["run", "--", "touch", "ran"], &["no lock named", "--write FILE", "--read FILE"]);
+    refused(dir.path(), ["try", "--", "touch", "ran"], &["no lock named", "--write FILE", "--read FILE"]);
+    refused(dir.path(), ["try"], &["no lock named"]);
+    for no_command in
+        [&["run", "--write", "state.json"][..], &["run", "--write", "state.json", "--"], &["run"]]
+    {
+        refused(dir.path(), no_command, &["no command to run", "after --"]);
+    }
+    refused(dir.path(), [""; 0], &["no subcommand", "run, try, status or clean", "--help"]);
+}
+
+#[test]
+fn options_that_do_not_exist_or_do_not_go_together() {
+    let (dir, _) = data();
+    let file = ["--write", "state.json"];
+    for subcommand in ["run", "try", "status", "clean"] {
+        refused(dir.path(), [subcommand, "--nonsense"], &["'--nonsense'", "--help"]);
+        refused(dir.path(), [subcommand, "--wild\n\x1b[31m"], &["'--wild", "--help"]);
+    }
+    refused(dir.path(), ["runn"], &["'runn'", "'run'", "--help"]);
+    refused(dir.path(), ["--nonsense"], &["'--nonsense'", "--help"]);
+    refused(dir.path(), ["run", "--write", "state.json", "touch", "ran"], &["'touch'", "after --"]);
+    refused(dir.path(), ["run", "--write"], &["--write <FILE>", "--help"]);
+    refused(dir.path(), ["run", "-qv", "--write", "state.json", "--", "true"], &["--quiet", "--verbose"]);
+    refused(dir.path(), ["try"].into_iter().chain(file).chain(["--timeout=1"]), &["'--timeout'", "--help"]);
+    refused(dir.path(), ["clean", "--json", "-q"], &["--json", "--quiet"]);
+}
+
+#[test]
+fn times_and_exit_codes_out_of_range() {
+    let (dir, _) = data();
+    let refuse = |option: &str, value: &str, words: &[&str]| {
+        let option = format!("{option}={value}");
+        let words = [words, &[value, "--help"]].concat();
+        refused(dir.path(), ["run", "--write", "state.json", &option, "--", "touch", "ran"], &words);
+    };
+    for value in ["", "soon", "5 parsecs", "1e3", "nan", "inf", "--1", "1.2.3", "99999999999999999999"] {
+        refuse("--timeout", value, &["--timeout", "a time like 5s"]);
+        refuse("--retry-delay", value, &["--retry-delay", "a time like 10ms"]);
+    }
+    refuse("--retry-delay", "-1", &["--retry-delay"]);
+    for value in ["256", "-1", "nonsense", "1.5", "99999999999999999999"] {
+        refuse("-E", value, &["--conflict-exit-code"]);
+    }
+}
+
+#[test]
+fn names_that_are_none() {
+    let (dir, _) = data();
+    for name in ["/", ".", "..", "./", "../..", "missing/.."] {
+        unlockable(dir.path(), name, &[&format!(" {name}: is not the name of a file; name the data file")]);
+    }
+    refused(
+        dir.path(),
+        ["run", "--write", "", "--", "touch", "ran"],
+        &["--write <FILE>", "none was supplied"],
+    );
+    refused(dir.path(), ["try", "--read="], &["--read <FILE>"]);
+    refused(dir.path(), ["try", "--write", "x", "--lock-dir", ""], &["--lock-dir <DIR>"]);
+    refused(dir.path(), ["status", ""], &["PATH"]);
+    refused(dir.path(), ["clean", ""], &["DIR"]);
+}
+
+#[test]
+fn directories_that_are_missing_or_none() {
+    let (dir, _) = data();
+    unlockable(
+        dir.path(),
+        "missing/x",
+        &["missing/x: its directory missing does not exist; create it first"],
+    );
+    unlockable(dir.path(), "a/b/c/x", &["a/b/c/x: its directory a/b/c does not exist; create it first"]);
+    fs::write(dir.path().join("file"), "content").expect("it can be written");
+    unlockable(dir.path(), "file/x", &["file/x: file is not a directory"]);
+    unlockable(dir.path(), "file/below/x", &["file/below/x: file/below is not a directory"]);
+    symlink("missing/target", dir.path().join("link")).expect("it can be made");
+    unlockable(dir.path(), "link", &["link: its directory ", "missing does not exist; create it first"]);
+    refused(dir.path(), ["status", "missing/x"], &["missing/x: its directory missing does not exist"]);
+    let elsewhere = ["try", "--lock-dir=locks", "--write"];
+    refused(dir.path(), elsewhere.into_iter().chain(["file/x"]), &["file/x: file is not a directory"]);
+}
+
+#[test]
+fn symbolic_links_in_a_ring() {
+    let (dir, _) = data();
+    symlink("b", dir.path().join("a")).expect("it can be made");
+    symlink("a", dir.path().join("b")).expect("it can be made");
+    unlockable(dir.path(), "a", &[" a: too many symbolic links; name the file"]);
+}
+
+#[test]
+fn a_lock_directory_that_is_a_file_or_below_one() {
+    let (dir, _) = data();
+    let file = |path: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+        fs::write(path, "content").expect("it can be written");
+    };
+    file("a/.gastown");
+    file("b/.gastown/locks");
+    file("c");
+    let remedy = "is not a directory; move it away, or choose another --lock-dir";
+    unlockable(dir.path(), "a/x", &[&format!("a/.gastown: {remedy}")]);
+    unlockable(dir.path(), "b/x", &[&format!("b/.gastown/locks: {remedy}")]);
+    for locks in ["c", "c/below"] {
+        refused(dir.path(), ["try", "--lock-dir", locks, "--write", "x"], &[&format!("c: {remedy}")]);
+    }
+    refused(dir.path(), ["status", "a/x"], &["a/.gastown: is not a directory"]);
+    refused(dir.path(), ["status", "b/.gastown/locks"], &["b/.gastown/locks: Not a directory"]);
+}
+
+#[test]
+fn a_lock_file_named_as_data() {
+    let (dir, data) = data();
+    assert_free(&data);
+    let said = "is inside a lock directory; name the data file that it guards";
+    for name in [".gastown/locks/state.json.lock", ".gastown/locks/new", ".gastown/../.gastown/locks/x"] {
+        unlockable(dir.path(), name, &[name, said]);
+    }
+    fs::create_dir(dir.path().join("run")).expect("it can be made");
+    fs::write(dir.path().join("run/state.json.lock"), "").expect("it can be written");
+    refused(dir.path(), ["try", "--lock-dir=run", "--write", "run/state.json.lock"], &[said]);
+}
+
+#[test]
+fn something_else_in_the_place_of_a_lock_file() {
+    let (dir, data) = data();
+    let locks = lock_file(&data).parent().expect("a directory").to_owned();
+    fs::create_dir_all(&locks).expect("it can be made");
+    let at = |name: &str| locks.join(format!("{name}.lock"));
+    fs::create_dir(at("directory")).expect("it can be made");
+    assert!(Command::new("mkfifo").arg(at("fifo")).status().expect("it runs").success());
+    let _socket = UnixListener::bind(at("socket")).expect("it can be made");
+    fs::write(locks.join("target"), "").expect("it can be written");
+    symlink("target", at("link")).expect("it can be made");
+    symlink("nowhere", at("dangling")).expect("it can be made");
+    symlink("/dev/null", at("to a device")).expect("it can be made");
+    fs::write(at("foreign"), "precious content\n").expect("it can be written");
+    fs::write(at("nearly"), "123\n-4\n").expect("it can be written");
+    fs::File::create(at("huge")).and_then(|file| file.set_len(1 << 40)).expect("it can be sparse");
+
+    let remedy = "move it away, or choose another --lock-dir";
+    let mut found = vec![
+        ("directory", "is not a lock file but a directory"),
+        ("fifo", "is not a lock file but a FIFO"),
+        ("socket", "is not a lock file but a socket"),
+        ("link", "is not a lock file but a symbolic link"),
+        ("dangling", "is not a lock file but a symbolic link"),
+        ("to a device", "is not a lock file but a symbolic link"),
+        ("foreign", "is not a lock file: it has other content"),
+        ("nearly", "is not a lock file: it has other content"),
+        ("huge", "is not a lock file: it has other content"),
+    ];
+    match Command::new("mknod").arg(at("device")).args(["c", "1", "3"]).output() {
+        Ok(made) if made.status.success() => found.push(("device", "is not a lock file but a device")),
+        _ => common::skip("a device in the place of a lock file", "mknod is not allowed"),
+    }
+    for (name, what) in found {
+        let words = [&format!(".gastown/locks/{name}.lock: {what}"), remedy];
+        for arguments in [&["run", "--timeout=-1", "--write"][..], &["run", "--read"], &["try", "--write"]] {
+            refused(dir.path(), arguments.iter().copied().chain([name, "--", "touch", "ran"]), &words);
+        }
+        refused(dir.path(), ["status", name], &words);
+    }
+}
+
+#[test]
+fn other_content_is_found_also_while_somebody_holds_the_file() {
+    let (dir, data) = data();
+    assert_free(&data);
+    let lock = fs::File::options().read(true).write(true).open(lock_file(&data)).expect("it is there");
+    #[expect(clippy::disallowed_methods, reason = "a holder that is not gtlock")]
+    lock.lock().expect("it can be locked");
+    fs::write(lock_file(&data), "precious content\n").expect("it can be written");
+    for arguments in [&["run", "--write"][..], &["run", "--timeout=0.1", "--read"], &["try", "--write"]] {
+        let arguments = arguments.iter().copied().chain(["state.json", "--", "touch", "ran"]);
+        refused(
+            dir.path(),
+            arguments,
+            &["state.json.lock: is not a lock file: it has other content; move it away"],
+        );
+    }
+}
+
+#[test]
+fn names_too_long_and_just_short_enough() {
+    let (dir, _) = data();
+    let fits = "n".repeat(250);
+    assert_free(&dir.path().join(&fits));
+    assert!(dir.path().join(format!(".gastown/locks/{fits}.lock")).exists());
+    for too_long in ["n".repeat(251), "é".repeat(126), "n".repeat(5000)] {
+        let words = [": name too long: ", "exceeds 255 bytes; use a shorter one"];
+        unlockable(dir.path(), &too_long, &words);
+    }
+}
+
+#[test]
+fn a_directory_that_may_not_be_searched_or_written() {
+    let (dir, data) = data();
+    fs::create_dir(dir.path().join("closed")).expect("it can be made");
+    let chmod =
+        |path: &Path, mode| fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    chmod(dir.path(), 0o555);
+    chmod(&dir.path().join("closed"), 0o000);
+    let gtlock = assert_cmd::cargo::cargo_bin!("gtlock");
+    let names = || fs::read_dir(dir.path()).expect("a directory").count();
+    let before = names();
+    let closed = dir.path().join("closed/below/x");
+    for (file, at_fault) in [(&closed, "closed/below"), (&data, ".gastown")] {
+        let Some(gtlock) = common::unprivileged(gtlock, "a directory that may not be used") else { break };
+        let said = predicate::str::contains(format!("{at_fault}: Permission denied"))
+            .or(predicate::str::contains(format!("{at_fault}/locks: Permission denied")))
+            .and(predicate::str::contains("\n").count(1));
+        let mut request = to_its_end(gtlock);
+        request.args(["run", "--write"]).arg(file).args(["--", "echo", "ran"]);
+        request.assert().code(125).stdout("").stderr(said);
+    }
+    assert_eq!(names(), before, "nothing was created");
+    chmod(dir.path(), 0o755);
+    chmod(&dir.path().join("closed"), 0o755);
+}
+
+#[test]
+fn a_file_named_twice_is_locked_once() {
+    let (_dir, data) = data();
+    for [first, second] in [["--write", "--write"], ["--read", "--read"], ["--read", "--write"]] {
+        let mut request = gtlock();
+        request.args(["run", first]).arg(&data).arg(second).arg(&data).args(["--", "echo", "ran"]);
+        request.assert().success().stdout("ran\n").stderr("");
+    }
+}
+
+#[test]
+fn commands_that_cannot_be_run_get_126_and_127_and_release_the_lock() {
+    let (dir, data) = data();
+    let script = dir.path().join("script");
+    fs::write(&script, "echo ran").expect("it can be written");
+    for (command, code, said) in [
+        ("nonsense-that-does-not-exist", 127, "nonsense-that-does-not-exist: command not found"),
+        ("./nonsense", 127, "./nonsense: command not found"),
+        ("./script", 126, "./script: cannot be run: Permission denied"),
+        ("./.gastown", 126, "./.gastown: cannot be run: Permission denied"),
+    ] {
+        let mut request = gtlock();
+        request.args(["run", "--write"]).arg(&data).args(["--", command]).current_dir(dir.path());
+        let said = predicate::str::starts_with(format!("gtlock: {said}"));
+        request.assert().code(code).stdout("").stderr(said.and(predicate::str::contains("\n").count(1)));
+        assert_free(&data);
+    }
+}
+
+#[test]
+fn help_and_version_go_to_standard_output() {
+    for arguments in [&["--help"][..], &["-h"], &["help"], &["run", "--help"], &["help", "clean"]] {
+        let help = predicate::str::contains("Usage: gtlock");
+        gtlock().args(arguments).assert().success().stdout(help).stderr("");
+    }
+    let version = concat!("gtlock ", env!("CARGO_PKG_VERSION"), "\n");
+    for option in ["--version", "-V"] {
+        gtlock().arg(option).assert().success().stdout(version).stderr("");
+    }
+}
