@@ -226,7 +226,11 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Writes over the start of a file.
 pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
-    file.write_all_at(bytes, 0)
+    file.write_all_at(bytes, 0).map_err(|e| match e.raw_os_error() {
+        // As `open_lock` opens what may not be written; the system would say "bad file descriptor".
+        Some(libc::EBADF) => io::Error::new(io::ErrorKind::PermissionDenied, "it may only be read"),
+        _ => e,
+    })
 }
 
 /// Whether a process of this number exists, be it somebody else's.
