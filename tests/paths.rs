@@ -330,7 +330,7 @@ fn a_record_left_by_another_process_of_the_same_number_is_written_anew() {
 fn readers_have_a_line_each_and_take_away_only_their_own() {
     let (_dir, data) = data();
     let [first, second, third] = [(); 3].map(|()| Holder::reader(&data));
-    let pids = |holders: &[&Holder]| holders.iter().map(|h| format!("{}\n", h.pid())).collect::<String>();
+    let pids = |holders: &[&Holder]| holders.iter().map(|h| h.pid().to_string() + "\n").collect::<String>();
     assert_eq!(record(&data), pids(&[&first, &second, &third]));
     second.release();
     assert_eq!(record(&data).replace("\n\n", "\n"), pids(&[&first, &third]));
@@ -352,7 +352,9 @@ fn many_readers_at_once_lose_no_line_and_leave_none() {
             request.args(["run", "--read"]).arg(&data).args(["--", "true"]).spawn().expect("gtlock starts")
         })
         .collect();
-    readers.iter_mut().for_each(|reader| assert!(end_of(reader).success()));
+    for reader in &mut readers {
+        assert!(end_of(reader).success());
+    }
     let lines: Vec<String> = record(&data).lines().map(str::to_owned).collect();
     assert!(lines.contains(&stays.pid().to_string()), "{lines:?}");
     stays.release();
@@ -374,7 +376,7 @@ fn the_record_stays_bounded_under_overlapping_readers_that_are_killed() {
     assert!(killed.lines().count() > 1 && killed.len() < 4096, "{killed}");
 
     // No process has these numbers: the dead are dropped once they are many.
-    let dead: String = (0..500).map(|n| format!("{}\n", 4_200_000_000_u32 + n)).collect();
+    let dead: String = (0..500).map(|n| (4_200_000_000_u32 + n).to_string() + "\n").collect();
     fs::write(lock_file(&data), format!("{}\n{dead}", stays.pid())).expect("it can be written");
     let late = Holder::reader(&data);
     assert_eq!(record(&data).trim_end(), format!("{}\n{}", stays.pid(), late.pid()));
@@ -435,7 +437,7 @@ fn a_read_only_file_system_locks_without_a_record() {
     assert_free(&data);
     let read_only = r#"mount --bind "$2" "$2" && mount -o remount,ro,bind "$2" && cd "$2" && exec gtlock"#;
     let script =
-        format!(r#"{read_only} run -v --write state.json -- flock -n .gastown/locks/state.json.lock true"#);
+        format!("{read_only} run -v --write state.json -- flock -n .gastown/locks/state.json.lock true");
     let Some(locks) = mounting(&script, &data) else { return };
     let said = predicate::str::contains("state.json: locked for writing after")
         .and(predicate::str::contains(", without a record of the holder: it may only be read\n"))

@@ -1,0 +1,273 @@
+//! The lock module, from Rust: between the threads of one process, and beside the binary.
+#![cfg(unix)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file};
+use gtlock::lock::{
+    Action, Error, FileLock, LockDir, Mode, Reason, Wait, clean, with_read_lock, with_write_lock,
+};
+
+#[test]
+fn threads_that_increment_under_the_lock_lose_nothing() {
+    let (_dir, data) = &data();
+    fs::write(data, "0").expect("it can be written");
+    let increment = || {
+        let count: u32 = fs::read_to_string(data).expect("it is there").parse().expect("a number");
+        fs::write(data, (count + 1).to_string()).expect("it can be written");
+    };
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    if worker % 2 == 0 {
+                        with_write_lock(data, increment).expect("it waits for ever");
+                    } else {
+                        let polling = FileLock::exclusive(data).retry_delay(Duration::from_micros(100));
+                        let _guard = polling.lock().expect("it waits for ever");
+                        increment();
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(fs::read_to_string(data).expect("it is there"), "400");
+}
+
+#[test]
+fn readers_share_a_lock_and_keep_writers_out() {
+    let (_dir, data) = data();
+    let first = FileLock::shared(&data).lock().expect("it is free");
+    let both = with_read_lock(&data, || FileLock::exclusive(&data).try_lock().map(drop));
+    assert!(matches!(both, Ok(Err(Error::Busy(_)))), "{both:?}");
+    drop(first);
+    FileLock::exclusive(&data).try_lock().map(drop).expect("it is free");
+}
+
+#[test]
+fn try_lock_is_busy_while_another_thread_or_process_holds_the_lock() {
+    let (_dir, data) = data();
+    let busy = |mode| match FileLock::new(data.clone(), mode).try_lock() {
+        Err(Error::Busy(target)) => {
+            assert_eq!((target.data(), target.mode()), (data.as_path(), mode));
+            assert_eq!(target.lock(), FileLock::shared(&data).lock_paths().expect("a path")[0]);
+        }
+        other => panic!("{other:?}"),
+    };
+    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    busy(Mode::Shared);
+    thread::scope(|scope| scope.spawn(|| busy(Mode::Exclusive)).join().expect("no panic"));
+    assert_held(&data);
+    assert_eq!(guard.release(), [""; 0].map(std::path::PathBuf::from));
+    assert_free(&data);
+
+    let _holder = Holder::writer(&data);
+    busy(Mode::Shared);
+}
+
+#[test]
+fn a_timeout_says_how_long_was_waited_and_leaves_no_lock_behind() {
+    let (dir, data) = data();
+    let other = dir.path().join("a.json");
+    let timeout = Duration::from_millis(120);
+    for delay in [None, Some(Duration::from_millis(1))] {
+        let guard = FileLock::exclusive(&data).lock().expect("it is free");
+        let mut request = FileLock::shared(&other).and_shared(&data).wait(Wait::For(timeout));
+        if let Some(delay) = delay {
+            request = request.retry_delay(delay);
+        }
+        let started = Instant::now();
+        match request.lock() {
+            Err(Error::TimedOut { target, waited }) => {
+                assert_eq!(target.data(), data);
+                assert!(timeout <= waited && waited <= started.elapsed(), "{waited:?}");
+            }
+            result => panic!("{result:?}"),
+        }
+        assert_free(&other);
+        drop(guard);
+        // Whoever timed out does not come to hold the lock after all.
+        common::eventually("the lock is free", || FileLock::exclusive(&data).try_lock().is_ok());
+    }
+}
+
+#[test]
+fn waiting_threads_of_one_process_are_not_taken_for_already_locked() {
+    let (_dir, data) = data();
+    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let (waits, waiting) = mpsc::channel();
+    let waiter = thread::spawn({
+        let request = FileLock::exclusive(&data).wait(Wait::For(WATCHDOG));
+        move || {
+            let mut on_wait = |waiting: gtlock::lock::Waiting<'_>| {
+                waits.send(waiting.target.data().to_owned()).expect("the test listens");
+                None
+            };
+            request.lock_watched(&mut on_wait).map(drop)
+        }
+    });
+    assert_eq!(waiting.recv().expect("it waits"), data);
+    drop(guard);
+    waiter.join().expect("no panic").expect("it gets the lock");
+    assert!(waiting.recv().is_err(), "it was told once, as it asked");
+}
+
+#[test]
+fn a_watched_wait_is_told_of_again_when_it_asks_for_it() {
+    let (_dir, data) = data();
+    for delay in [None, Some(Duration::from_millis(1))] {
+        let mut guard = Some(FileLock::exclusive(&data).lock().expect("it is free"));
+        let mut told = Vec::new();
+        let mut request = FileLock::exclusive(&data).wait(Wait::For(WATCHDOG));
+        if let Some(delay) = delay {
+            request = request.retry_delay(delay);
+        }
+        let result = request.lock_watched(&mut |waiting| {
+            told.push(waiting.elapsed);
+            if told.len() == 3 {
+                guard = None;
+            }
+            guard.is_some().then_some(Duration::from_millis(10))
+        });
+        assert!(result.is_ok(), "{result:?}");
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert!(told.windows(2).all(|pair| pair[1] >= pair[0] + Duration::from_millis(10)), "{told:?}");
+    }
+}
+
+#[test]
+fn an_uncontended_request_is_not_told_to_wait() {
+    let (_dir, data) = data();
+    let guard = FileLock::exclusive(&data).lock_watched(&mut |_| panic!("nobody holds it"));
+    assert!(guard.is_ok());
+}
+
+#[test]
+fn is_locked_tells_of_any_holder() {
+    let (_dir, data) = data();
+    let lock = FileLock::exclusive(&data);
+    assert!(!lock.is_locked().expect("it can be examined"), "no lock file yet");
+    assert!(!data.with_file_name(".gastown").exists(), "nothing was created");
+    let guard = FileLock::shared(&data).lock().expect("it is free");
+    assert!(lock.is_locked().expect("it can be examined"));
+    drop(guard);
+    assert!(!lock.is_locked().expect("it can be examined"));
+    let holder = Holder::writer(&data);
+    assert!(lock.is_locked().expect("it can be examined"));
+    holder.release();
+    assert!(!lock.is_locked().expect("it can be examined"));
+}
+
+#[test]
+fn lock_paths_are_canonical_in_order_and_each_once() {
+    let (dir, data) = data();
+    let locks = dir.path().canonicalize().expect("it is there").join(".gastown/locks");
+    symlink("state.json", dir.path().join("alias")).expect("it can be made");
+    let request = FileLock::shared(&data)
+        .and_exclusive(dir.path().join("z"))
+        .and_shared(dir.path().join("./a"))
+        .and_exclusive(dir.path().join("alias"))
+        .and_shared(&data);
+    let names = ["a.lock", "alias.lock", "state.json.lock", "z.lock"];
+    assert_eq!(request.lock_paths().expect("they can be named"), names.map(|name| locks.join(name)));
+    assert_eq!(request.paths().count(), 5);
+    let guard = request.lock().expect("they are free");
+    let held: Vec<_> = guard.locks().map(|locked| (locked.target().lock(), locked.target().mode())).collect();
+    let modes = [Mode::Shared, Mode::Exclusive, Mode::Exclusive, Mode::Exclusive];
+    assert_eq!(
+        held,
+        names.map(|name| locks.join(name)).iter().map(AsRef::as_ref).zip(modes).collect::<Vec<_>>()
+    );
+    assert!(guard.locks().all(|locked| locked.unrecorded().is_none()));
+
+    let chosen = FileLock::exclusive(&data).lock_dir(dir.path().join("run"));
+    let expected = dir.path().canonicalize().expect("it is there").join("run/state.json.lock");
+    drop(chosen.lock().expect("it is free"));
+    assert_eq!(chosen.lock_paths().expect("they can be named"), [expected]);
+}
+
+#[test]
+fn a_guard_releases_when_it_is_dropped_and_when_its_thread_panics() {
+    let (_dir, data) = data();
+    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let record = || fs::read_to_string(lock_file(&data)).expect("it is there");
+    assert_eq!(record(), format!("{}\n", std::process::id()));
+    drop(guard);
+    assert_eq!(record(), "");
+    assert_free(&data);
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        with_write_lock(&data, || panic!("under the lock, as this test wants it"))
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(record(), "");
+    assert_free(&data);
+}
+
+#[test]
+fn release_reports_the_lock_files_that_were_replaced() {
+    let (dir, data) = data();
+    let other = dir.path().join("other.json");
+    let guard = FileLock::exclusive(&data).and_exclusive(&other).lock().expect("they are free");
+    fs::remove_file(lock_file(&other)).expect("it is there");
+    let replaced = guard.release();
+    assert_eq!(replaced, FileLock::exclusive(&other).lock_paths().expect("a path"));
+}
+
+#[test]
+fn errors_are_told_apart_and_name_the_path() {
+    let (dir, data) = data();
+    let nowhere = dir.path().join("missing/state.json");
+    match FileLock::exclusive(&nowhere).lock() {
+        Err(Error::Invalid { path, reason }) => {
+            assert_eq!(path, nowhere);
+            assert!(reason.contains("does not exist"), "{reason}");
+        }
+        result => panic!("{result:?}"),
+    }
+    assert_free(&data);
+    fs::write(lock_file(&data), "content").expect("it can be written");
+    let error =
+        FileLock::exclusive(&data).wait(Wait::For(Duration::ZERO)).lock().expect_err("foreign content");
+    assert!(matches!(&error, Error::Invalid { path, .. } if path.ends_with("state.json.lock")), "{error:?}");
+    assert!(matches!(FileLock::exclusive(&data).is_locked(), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn clean_says_what_it_removed_and_what_it_kept() {
+    let (dir, data) = data();
+    let locks = dir.path().join(".gastown/locks");
+    let _guard = FileLock::shared(&data).lock().expect("it is free");
+    fs::write(locks.join("free.lock"), "").expect("it can be written");
+    fs::write(locks.join("foreign.lock"), "content").expect("it can be written");
+    for action in [Action::Report, Action::Remove] {
+        let cleaned = clean(LockDir::Default(&locks), action).expect("a lock directory");
+        assert_eq!(cleaned.removed, [locks.join("free.lock")]);
+        let kept = [("foreign.lock", Reason::NotALockFile), ("state.json.lock", Reason::Held)];
+        assert_eq!(cleaned.kept, kept.map(|(name, reason)| (locks.join(name), reason)));
+        assert!(cleaned.errors.is_empty());
+    }
+    let cleaned = clean(LockDir::Default(&locks), Action::Remove).expect("a lock directory");
+    assert!(cleaned.removed.is_empty());
+    assert!(matches!(clean(LockDir::Default(dir.path()), Action::Remove), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn a_thread_that_times_out_beside_clean_does_not_hold_a_removed_file() {
+    let (_dir, data) = data();
+    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let timed_out = FileLock::exclusive(&data).wait(Wait::For(Duration::from_millis(1))).lock();
+    assert!(matches!(timed_out, Err(Error::TimedOut { .. })));
+    fs::remove_file(lock_file(&data)).expect("it is there");
+    // Another lock by now: one under the new file, one under the old.
+    let new = FileLock::exclusive(&data).try_lock().expect("a new file, which nobody holds");
+    assert_eq!(guard.release().len(), 1);
+    assert!(FileLock::exclusive(&data).is_locked().expect("it can be examined"));
+    assert!(new.release().is_empty());
+}
