@@ -51,9 +51,8 @@ fn no_lock_and_no_command() {
     refused(dir.path(), ["run", "--", "touch", "ran"], &["no lock named", "--write FILE", "--read FILE"]);
     refused(dir.path(), ["try", "--", "touch", "ran"], &["no lock named", "--write FILE", "--read FILE"]);
     refused(dir.path(), ["try"], &["no lock named"]);
-    for no_command in
-        [&["run", "--write", "state.json"][..], &["run", "--write", "state.json", "--"], &["run"]]
-    {
+    refused(dir.path(), ["run"], &["no lock named"]);
+    for no_command in [&["run", "--write", "state.json"][..], &["run", "--write", "state.json", "--"]] {
         refused(dir.path(), no_command, &["no command to run", "after --"]);
     }
     refused(dir.path(), [""; 0], &["no subcommand", "run, try, status or clean", "--help"]);

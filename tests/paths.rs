@@ -441,7 +441,8 @@ fn a_read_only_file_system_locks_without_a_record() {
     let Some(locks) = mounting(&script, &data) else { return };
     let said = predicate::str::contains("state.json: locked for writing after")
         .and(predicate::str::contains(", without a record of the holder: it may only be read\n"))
-        .and(predicate::str::contains("\n").count(1));
+        .and(predicate::str::contains("state.json: held for "))
+        .and(predicate::str::contains("\n").count(2));
     to_its_end(locks).assert().code(1).stdout("").stderr(said);
 
     let script = format!("{read_only} run --write state.json -- cat");
