@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -122,7 +123,13 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::
         Ok(Ended::Exited(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            report::say(&format!("{program}: command not found"));
+            let is_path = command[0].as_encoded_bytes().contains(&b'/');
+            let why = if is_path && Path::new(&command[0]).exists() {
+                "cannot be run: its interpreter was not found"
+            } else {
+                "command not found"
+            };
+            report::say(&format!("{program}: {why}"));
             Ok(Exit::NotFound)
         }
         // Not the command's fault: there was no process to be had.
