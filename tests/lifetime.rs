@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use common::{
-    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, process, shell, to_its_end,
+    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, shell,
+    to_its_end,
 };
 use predicates::prelude::*;
 
@@ -166,6 +167,10 @@ fn a_small_limit_of_open_files_is_enough() {
     assert_held(&data);
 }
 
+/// A nested gtlock that does not wait for ever, should it wait. The watchdog of the outer one could not end
+/// it.
+const NESTED: [&str; 4] = ["perl", "-e", "alarm 60; exec @ARGV", "gtlock"];
+
 /// What a nested gtlock gets that asks for the lock of its ancestor.
 fn already_locked() -> impl Predicate<str> {
     predicate::str::contains("already locked by ").and(predicate::str::contains("\n").count(1))
@@ -178,7 +183,7 @@ fn a_nested_gtlock_that_would_wait_for_its_ancestor_fails_at_once() {
         for nested in [&["run"][..], &["run", "--timeout=60"], &["run", "--retry-delay=1ms"], &["run", "-q"]]
         {
             let mut command = gtlock();
-            command.args(["run", outer]).arg(&data).args(["--", "gtlock"]).args(nested);
+            command.args(["run", outer]).arg(&data).arg("--").args(NESTED).args(nested);
             command.arg(inner).arg(&data).args(["--", "echo", "ran"]);
             command.assert().code(125).stdout("").stderr(already_locked());
         }
@@ -203,7 +208,7 @@ fn a_gtlock_nested_twice_sees_the_lock_of_the_outermost() {
     let (dir, data) = data();
     let other = dir.path().join("other");
     let script = r#"gtlock run --write "$1" -- sh -c 'gtlock run --write "$2" -- \
-        sh -c "gtlock run --read \"\$1\" -- echo ran; echo \$?" sh "$1"' sh "$1" "$2""#;
+        sh -c "gtlock run --timeout 60 --read \"\$1\" -- echo ran; echo \$?" sh "$1"' sh "$1" "$2""#;
     let mut shell = shell(script, &data);
     shell.arg(&other);
     to_its_end(shell).assert().success().stdout("125\n").stderr(already_locked());
@@ -228,7 +233,7 @@ fn nested_readers_and_nested_locks_on_other_files_run() {
 fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_descriptor() {
     let (_dir, data) = data();
     let script = r#"gtlock run --write "$1" -- perl -MPOSIX -e '
-        POSIX::close($_) for 3 .. 255; exec "gtlock", "run", "--write", @ARGV, "--", "echo", "ran"' "$1""#;
+        POSIX::close($_) for 3 .. 255; exec qw(gtlock run --timeout 60 --write), @ARGV, "--", "echo", "ran"' "$1""#;
     to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(already_locked());
 }
 
@@ -236,7 +241,8 @@ fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_descriptor() {
 #[test]
 fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_variable() {
     let (_dir, data) = data();
-    let script = r#"gtlock run --write "$1" -- env -u GTLOCK_HELD gtlock run --write "$1" -- echo ran"#;
+    let script =
+        r#"gtlock run --write "$1" -- env -u GTLOCK_HELD gtlock run --timeout 60 --write "$1" -- echo ran"#;
     let assert = to_its_end(shell(script, &data)).assert().code(125).stdout("");
     assert.stderr(predicate::str::contains("already locked by an inherited descriptor"));
 }
@@ -249,7 +255,7 @@ fn a_nested_gtlock_sees_the_lock_of_an_ancestor_that_was_killed() {
         kill -KILL $PPID
         parent=$PPID
         while [ "$parent" = "$PPID" ]; do read -r _ _ _ parent _ </proc/$$/stat; done
-        gtlock run --write "$1" -- echo ran
+        gtlock run --timeout 60 --write "$1" -- echo ran
         echo $?' sh "$1""#;
     let assert = to_its_end(shell(script, &data)).assert().code(128 + 9).stdout("125\n");
     assert.stderr(predicate::str::contains("already locked by an inherited descriptor"));
@@ -261,12 +267,12 @@ fn a_variable_that_names_nobody_alive_does_not_count() {
     let mut gone = Command::new("true").spawn().expect("true runs");
     end_of(&mut gone);
     let holder = Holder::writer(&data);
-    let lock = data.with_file_name(".gastown").join("locks").join("state.json.lock");
-    let lock = std::fs::metadata(lock).expect("the lock file is there");
+    let lock = std::fs::metadata(lock_file(&data)).expect("the lock file is there");
     // The holder is alive but no ancestor of the caller.
     for pid in [gone.id(), holder.pid()] {
         let mut command = gtlock();
         command.env("GTLOCK_HELD", format!("{pid}:{}:{}", lock.dev(), lock.ino()));
-        command.args(["try", "--write"]).arg(&data).assert().code(75);
+        command.args(["run", "--timeout=50ms", "--write"]).arg(&data).args(["--", "echo", "ran"]);
+        command.assert().code(75).stdout("").stderr(predicate::str::contains("timed out"));
     }
 }

@@ -89,6 +89,9 @@ impl Drop for Listener {
     }
 }
 
+/// The ways to run a command: as a child, and in the place of gtlock.
+const WAYS: [&[&str]; 2] = [&["run", "--write"], &["run", "--no-fork", "--write"]];
+
 /// A file with a script for gtlock to run. Another process writes it: had this one the file open for
 /// writing, so would a child that another test is just starting, and it could not be executed.
 fn script(dir: &Path, name: &str, content: &str, mode: &str) -> PathBuf {
@@ -179,17 +182,21 @@ fn a_command_that_cannot_be_run_is_126_and_one_that_is_not_there_127() {
         (dir.path(), 126, "cannot be run: "),
         (&plain, 126, "cannot be run: "),
         (&beyond, 126, "cannot be run: "),
-        (&of_nobody, 127, "not found"),
+        (&of_nobody, 127, "cannot be run: its interpreter was not found"),
         (Path::new("/no/such/program"), 127, "command not found"),
         (Path::new("no-such-program-in-path"), 127, "command not found"),
         (Path::new(""), 127, "command not found"),
     ] {
-        let mut command = gtlock();
-        command.args(["run", "--write"]).arg(&data).arg("--").arg(program);
-        let one_line = predicate::str::starts_with("gtlock: ").and(predicate::str::contains("\n").count(1));
-        let says_why = predicate::str::contains(why).and(predicate::str::contains(program.to_str().unwrap()));
-        command.assert().code(code).stdout("").stderr(one_line.and(says_why));
-        assert_free(&data);
+        for way in WAYS {
+            let mut command = gtlock();
+            command.args(way).arg(&data).arg("--").arg(program);
+            let one_line =
+                predicate::str::starts_with("gtlock: ").and(predicate::str::contains("\n").count(1));
+            let name = predicate::str::contains(program.to_str().unwrap());
+            let says_why = predicate::str::contains(why).and(name);
+            command.assert().code(code).stdout("").stderr(one_line.and(says_why));
+            assert_free(&data);
+        }
     }
 }
 
@@ -197,9 +204,11 @@ fn a_command_that_cannot_be_run_is_126_and_one_that_is_not_there_127() {
 fn a_program_in_the_path_that_may_not_be_executed_is_126() {
     let (dir, data) = data();
     script(dir.path(), "tool", "echo ran\n", "644");
-    let mut command = gtlock();
-    command.env("PATH", dir.path()).args(["run", "--write"]).arg(&data).args(["--", "tool"]);
-    command.assert().code(126).stdout("").stderr(predicate::str::contains("tool: cannot be run: "));
+    for way in WAYS {
+        let mut command = gtlock();
+        command.env("PATH", dir.path()).args(way).arg(&data).args(["--", "tool"]);
+        command.assert().code(126).stdout("").stderr(predicate::str::contains("tool: cannot be run: "));
+    }
 }
 
 #[test]
@@ -209,23 +218,25 @@ fn a_script_without_an_interpreter_line_is_run_by_the_shell() {
     fs::create_dir(&bin).expect("a new directory");
     fs::create_dir(dir.path().join("tool")).expect("a new directory");
     let by_path = script(&bin, "tool", "echo \"$0\" \"$#\" \"$2\"; exit 7\n", "755");
-    let run = |program: &Path, path: &str, cwd: &Path| {
-        let mut command = gtlock();
-        command.env("PATH", path).current_dir(cwd).args(["run", "--write"]).arg(&data).arg("--").arg(program);
-        command.args(["one", "two  words"]).assert().code(7).stderr("")
-    };
     let (dir, bin_dir) = (dir.path(), bin.to_str().expect("UTF-8"));
     let output = format!("{bin_dir}/tool 2 two  words\n");
     let elsewhere = Path::new("/");
-    run(&by_path, "/no/such", elsewhere).stdout(output.clone());
-    // Through the PATH, past a directory of that name and past one that does not exist.
     let name = Path::new("tool");
-    run(name, &format!("/no/such:{}:{bin_dir}", dir.display()), elsewhere).stdout(output);
-    // Relative: an empty entry of the PATH is the current directory.
-    let relative = predicate::str::ends_with("tool 2 two  words\n");
-    run(Path::new("./tool"), "/no/such", &bin).stdout(relative.clone());
-    run(name, "", &bin).stdout(relative.clone());
-    run(name, "bin", dir).stdout(relative);
+    for way in WAYS {
+        let run = |program: &Path, path: &str, cwd: &Path| {
+            let mut command = gtlock();
+            command.env("PATH", path).current_dir(cwd).args(way).arg(&data).arg("--").arg(program);
+            command.args(["one", "two  words"]).assert().code(7).stderr("")
+        };
+        run(&by_path, "/no/such", elsewhere).stdout(output.clone());
+        // Through the PATH, past a directory of that name and past one that does not exist.
+        run(name, &format!("/no/such:{}:{bin_dir}", dir.display()), elsewhere).stdout(output.clone());
+        // Relative: an empty entry of the PATH is the current directory.
+        let relative = predicate::str::ends_with("tool 2 two  words\n");
+        run(Path::new("./tool"), "/no/such", &bin).stdout(relative.clone());
+        run(name, "", &bin).stdout(relative.clone());
+        run(name, "bin", dir).stdout(relative);
+    }
 }
 
 #[test]
@@ -317,11 +328,14 @@ fn signals_ignored_and_blocked_are_the_same_in_the_command() {
         .chain([at_once.as_str()])
         .flat_map(|signals| [format!("--ignore-signal={signals}"), format!("--block-signal={signals}")]);
     for option in options.chain(["--default-signal=PIPE".to_owned(), "--block-signal=CHLD".to_owned()]) {
-        let (Some(mut without), Some(mut with)) = (env_with(&option), env_with(&option)) else { return };
+        let Some(mut without) = env_with(&option) else { return };
         let callers = in_command(&mut without);
         assert!(callers.contains("Ign"), "{callers}");
-        let commands = in_command(with.args(["gtlock", "run", "--write"]).arg(&data).arg("--"));
-        assert_eq!(commands, callers, "{option}");
+        for way in WAYS {
+            let Some(mut with) = env_with(&option) else { return };
+            let commands = in_command(with.arg("gtlock").args(way).arg(&data).arg("--"));
+            assert_eq!(commands, callers, "{option} {way:?}");
+        }
     }
 }
 
