@@ -221,10 +221,14 @@ fn found_in_path(program: &OsStr) -> io::Result<PathBuf> {
 
 /// This process's environment with one variable set.
 fn environment((name, value): (&str, &OsStr)) -> Vec<CString> {
-    std::env::vars_os()
-        .filter(|(other, _)| other != name)
+    let others = std::env::vars_os().filter(|(other, _)| other != name);
+    others
         .chain([(name.into(), value.into())])
-        .filter_map(|(name, value)| CString::new([name.into_vec(), value.into_vec()].join(&b'=')).ok())
+        .filter_map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            CString::new(entry.into_vec()).ok()
+        })
         .collect()
 }
 
