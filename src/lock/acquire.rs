@@ -15,8 +15,9 @@ use super::{
 use crate::process::Processes;
 use crate::sys::{self, FileId};
 
-/// How often a lock that was taken on a file no longer at its path is given up for another try. A file
-/// replaced that often under us means a file system without stable inode numbers.
+/// How often a lock that was had at once, on a file no longer at its path, is given up for another try. A
+/// file replaced that often between two system calls means a file system without stable inode numbers. (While
+/// it was waited for, many a `clean` may have come by.)
 pub const MOST_MISMATCHES: u32 = 100;
 
 /// How long a request that does not wait still waits for a lock whose record names no live holder: long
@@ -136,7 +137,8 @@ impl Waiter<'_> {
         let lock = target.lock.as_path();
         let fail = |e| Error::io(lock, e);
         let mut passed = false;
-        for _ in 0..MOST_MISMATCHES {
+        let mut mismatches = 0;
+        while mismatches < MOST_MISMATCHES {
             let file = match target.kind {
                 Kind::LockFile => {
                     sys::open_lock(lock, true).map_err(|e| not_a_lock_file(lock).unwrap_or(fail(e)))?
@@ -157,6 +159,7 @@ impl Waiter<'_> {
                 passed = true;
             }
             let file = if !must_queue && flock::try_lock(&file, target.mode).map_err(fail)? {
+                mismatches += 1; // unless the check below is passed
                 file
             } else {
                 self.wait_for(file, target)?
