@@ -24,7 +24,8 @@ pub const STDOUT: &str = "standard output";
 
 /// Says something on standard error. That nobody listens there is no reason to fail.
 pub fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "gtlock: {message}");
+    // In one write, so that lines of several gtlocks do not mix.
+    let _ = io::stderr().write_all(format!("gtlock: {message}\n").as_bytes());
 }
 
 /// Reports an error that ends the subcommand.
@@ -150,10 +151,15 @@ pub fn age(since: SystemTime) -> String {
     duration(since.elapsed().unwrap_or_default())
 }
 
-/// A duration as people say it: to the second, below ten seconds to the tenth of a millisecond.
+/// A duration as people say it: to the second; below ten seconds to the tenth of one, below one second to
+/// the tenth of a millisecond.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
-    let unit = if duration < Duration::from_secs(10) { 100_000 } else { 1_000_000_000 };
+    let unit = match duration.as_secs() {
+        0 => 100_000,
+        1..10 => 100_000_000,
+        _ => 1_000_000_000,
+    };
     let nanos = duration.as_nanos() / unit * unit;
     let rounded = Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX));
     humantime::format_duration(rounded).to_string()
