@@ -276,3 +276,20 @@ fn a_variable_that_names_nobody_alive_does_not_count() {
         command.assert().code(75).stdout("").stderr(predicate::str::contains("timed out"));
     }
 }
+
+#[test]
+fn a_limit_of_file_sizes_costs_the_record_and_nothing_else() {
+    let (_dir, data) = data();
+    let script = r#"ulimit -f 0; gtlock run -v --write "$1" -- gtlock try --read "$1""#;
+    let said = predicate::str::contains("without a record of the holder: File too large");
+    to_its_end(shell(script, &data)).assert().code(75).stdout("").stderr(said);
+}
+
+#[test]
+fn descriptors_that_run_out_are_not_the_commands_fault() {
+    let (_dir, data) = data();
+    let script = r#"ulimit -n 5; gtlock run --write "$1" -- echo ran"#;
+    let said = predicate::str::contains("echo: cannot start a process: Too many open files");
+    to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(said);
+    assert_free(&data);
+}

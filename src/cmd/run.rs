@@ -1,7 +1,7 @@
 //! `gtlock run` and `gtlock try`, which is `run` that never waits.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Instant;
 
@@ -115,14 +115,14 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::
     let program = Escaped::new(&command[0]);
     let variable = (HELD_VARIABLE, &*guard.held_variable());
     let ended = if args.no_fork {
-        Err(sys::become_command(command, variable))
+        sys::become_command(command, variable).map(|never| match never {})
     } else {
         sys::run(command, variable, close)
     };
     match ended {
         Ok(Ended::Exited(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
             let is_path = command[0].as_encoded_bytes().contains(&b'/');
             let why = if is_path && Path::new(&command[0]).exists() {
                 "cannot be run: its interpreter was not found"
@@ -132,8 +132,8 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::
             report::say(&format!("{program}: {why}"));
             Ok(Exit::NotFound)
         }
-        // Not the command's fault: there was no process to be had.
-        Err(e) if matches!(e.kind(), io::ErrorKind::OutOfMemory | io::ErrorKind::WouldBlock) => {
+        // Not the command's fault: there was no process to be had, or no descriptor.
+        Err(e) if matches!(e.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::Other) => {
             Err(e).with_context(|| format!("{program}: cannot start a process"))
         }
         Err(e) => {

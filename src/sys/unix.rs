@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
 use nix::libc;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
@@ -226,6 +227,10 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Writes over the start of a file.
 pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    // To write beyond the limit (ulimit -f) would be the end of this process.
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| limit < bytes.len() as u64) {
+        return Err(Errno::EFBIG.into());
+    }
     file.write_all_at(bytes, 0).map_err(|e| match e.raw_os_error() {
         // As `open_lock` opens what may not be written; the system would say "bad file descriptor".
         Some(libc::EBADF) => io::Error::new(io::ErrorKind::PermissionDenied, "it may only be read"),

@@ -5,7 +5,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,13 +45,14 @@ const PASSED_ON: [Signal; 14] = [
 
 /// Runs a command to its end, with this process's descriptors but for those in `close`, its directory,
 /// group and signal dispositions, and its environment with `variable` set. Signals that this process gets
-/// meanwhile are the command's.
+/// meanwhile are the command's. An error of the kind `Other` is this process's own, any other the command's.
 pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io::Result<Ended> {
     let mask = SigSet::thread_get_mask()?;
     // Signals that are ignored stay so, here and in the command (nohup). SIGCHLD is the exception:
     // ignored, it would take the command's exit status away.
     let wanted = PASSED_ON.iter().map(|&signal| signal as i32).filter(|&signal| !is_ignored(signal));
-    let mut signals = SignalsInfo::<WithRawSiginfo>::new(wanted.chain([SIGCHLD]))?;
+    let signals = SignalsInfo::<WithRawSiginfo>::new(wanted.chain([SIGCHLD]));
+    let mut signals = signals.map_err(io::Error::other)?;
     let mut sigchld = SigSet::empty();
     sigchld.add(Signal::SIGCHLD);
     sigchld.thread_unblock()?;
@@ -68,7 +69,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
     let early = signals.pending().filter(|signal| signal.si_signo != SIGCHLD && !is_from(child, signal));
     early.for_each(|signal| pass_on(&signal));
     loop {
-        if let Some(ended) = reap(child)? {
+        if let Some(ended) = reap(child).map_err(io::Error::other)? {
             // Its handlers go with this process, which has nothing left to do. To take them away one by one
             // would be an eighth of all its instructions.
             std::mem::forget(signals);
@@ -135,32 +136,32 @@ fn sender(signal: &libc::siginfo_t) -> Option<libc::pid_t> {
 }
 
 /// Becomes a command: runs it in this process. Returns only if that cannot be done.
-pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Error {
-    if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
-        // SAFETY: the default action is no function that could be called at a bad moment.
-        #[allow(unsafe_code)]
-        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    }
+pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Infallible> {
+    let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
+    let file = found_in_path(program)?;
     let environment = environment(variable);
-    let exec = |file: &OsStr, words: &[&OsStr]| -> io::Error {
-        let exec = || -> io::Result<Infallible> {
-            Ok(execve(&CString::new(file.as_bytes())?, &c_strings(words)?, &environment)?)
-        };
-        exec().err().unwrap_or_else(|| Errno::ENOEXEC.into())
-    };
-    let Some((program, arguments)) = command.split_first() else { return Errno::ENOENT.into() };
-    let words: Vec<&OsStr> = command.iter().map(OsString::as_os_str).collect();
-    let file = match found_in_path(program) {
-        Ok(file) => file,
-        Err(e) => return e,
-    };
-    match exec(file.as_os_str(), &words) {
-        // A script without `#!`: execvp(3) gives it to the shell.
-        e if e.raw_os_error() == Some(libc::ENOEXEC) => {
-            exec(OsStr::new(SHELL), &for_shell(file.as_os_str(), arguments))
+    let exec = |file: &OsStr, words: &[&OsStr]| -> io::Result<Infallible> {
+        let (file, words) = (CString::new(file.as_bytes())?, c_strings(words)?);
+        if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+            handle_sigpipe(SigHandler::SigDfl);
         }
-        e => e,
+        let failed = execve(&file, &words, &environment);
+        handle_sigpipe(SigHandler::SigIgn); // for what is said about it
+        Ok(failed?)
+    };
+    match exec(&file, &command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
+        // A script without `#!`: execvp(3) gives it to the shell.
+        Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
+            exec(OsStr::new(SHELL), &for_shell(&file, arguments))
+        }
+        failed => failed,
     }
+}
+
+fn handle_sigpipe(handler: SigHandler) {
+    // SAFETY: neither handler is a function, which could be called at a bad moment.
+    #[allow(unsafe_code)]
+    let _ = unsafe { signal(Signal::SIGPIPE, handler) };
 }
 
 fn c_strings(words: &[&OsStr]) -> io::Result<Vec<CString>> {
@@ -194,16 +195,16 @@ fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString], close: &[
     match start(&command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
         // A script without `#!`: execvp(3) gives it to the shell.
         Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
-            start(&for_shell(found_in_path(program)?.as_os_str(), arguments))
+            start(&for_shell(&found_in_path(program)?, arguments))
         }
         started => started,
     }
 }
 
 /// The file that execvp(3) finds for a program's name.
-fn found_in_path(program: &OsStr) -> io::Result<PathBuf> {
+fn found_in_path(program: &OsStr) -> io::Result<OsString> {
     if program.as_bytes().contains(&b'/') {
-        return Ok(program.into());
+        return Ok(program.to_owned());
     }
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     let mut error = Errno::ENOENT;
@@ -211,7 +212,7 @@ fn found_in_path(program: &OsStr) -> io::Result<PathBuf> {
         let file = Path::new(".").join(dir).join(program); // an empty entry is the current directory
         if file.is_file() {
             match access(&file, AccessFlags::X_OK) {
-                Ok(()) => return Ok(file),
+                Ok(()) => return Ok(file.into()),
                 Err(e) => error = e,
             }
         }
