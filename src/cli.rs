@@ -239,6 +239,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -271,5 +273,32 @@ mod tests {
             assert!(parse_timeout(bad).is_err(), "{bad}");
         }
         assert!(parse_delay("-1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_given_as_a_time_is_read_or_refused_with_the_remedy(
+            text in prop_oneof![".*", "-?[0-9.]{0,25}", " ?-?([0-9]{1,20} ?(ms|s|m|h|d|y)? ?){0,4}"],
+        ) {
+            match parse_timeout(&text) {
+                Ok(wait) => prop_assert!(wait != Wait::For(Duration::ZERO)),
+                Err(why) => prop_assert!(why.contains("give a time like"), "{why}"),
+            }
+            prop_assert!(parse_delay(&text).is_ok() || parse_timeout(&text).is_err() || text.contains('-'));
+        }
+
+        #[test]
+        fn times_are_read_as_written(secs in 0..1_u64 << 32, nanos in 0..1_000_000_000_u32) {
+            let time = Duration::new(secs, nanos);
+            prop_assume!(!time.is_zero());
+            let text = humantime::format_duration(time).to_string();
+            prop_assert_eq!(parse_timeout(&text), Ok(Wait::For(time)));
+            prop_assert_eq!(parse_timeout(&format!("-{text}")), Ok(Wait::Never));
+            let seconds = Duration::from_millis(secs);
+            prop_assume!(!seconds.is_zero());
+            let plain = format!("{}.{:03}", seconds.as_secs(), seconds.subsec_millis());
+            let Ok(Wait::For(read)) = parse_timeout(&plain) else { panic!("{plain} is refused") };
+            prop_assert!(read.abs_diff(seconds) < Duration::from_micros(1), "{read:?}");
+        }
     }
 }

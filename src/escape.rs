@@ -38,6 +38,10 @@ impl fmt::Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -53,5 +57,30 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let name = OsStr::from_bytes(b"a\xff\xfeb");
         assert_eq!(Escaped::new(name).to_string(), r"a\xff\xfeb");
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_puts_a_control_character_out(name in any::<OsString>()) {
+            let shown = Escaped::new(&name).to_string();
+            prop_assert!(!shown.contains(char::is_control), "{:?}", shown);
+        }
+
+        #[test]
+        fn plain_text_is_shown_as_it_is(name in "[ -~]*") {
+            prop_assert_eq!(Escaped::new(&name).to_string(), name);
+        }
+    }
+
+    #[cfg(unix)]
+    proptest! {
+        #[test]
+        fn no_bytes_put_a_control_character_out(
+            name in prop_oneof![proptest::collection::vec(any::<u8>(), 0..64), ".*".prop_map(String::into_bytes)],
+        ) {
+            use std::os::unix::ffi::OsStrExt;
+            let shown = Escaped::new(OsStr::from_bytes(&name)).to_string();
+            prop_assert!(!shown.contains(char::is_control), "{:?}", shown);
+        }
     }
 }

@@ -63,6 +63,9 @@ fn parse(value: &str) -> Vec<(u32, FileId)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -71,5 +74,34 @@ mod tests {
         assert_eq!(parse("12:3:4"), [good]);
         assert_eq!(parse(" x 12:3 12:3:4:5 -1:3:4 12:3:4\t::: 99999999999:1:1"), [good]);
         assert_eq!(parse(""), []);
+    }
+
+    fn render(entries: &[(u32, FileId)]) -> String {
+        let entry = |(pid, id): &(u32, FileId)| format!("{pid}:{}:{}", id.device, id.inode);
+        entries.iter().map(entry).collect::<Vec<_>>().join(" ")
+    }
+
+    fn entry() -> impl Strategy<Value = (u32, FileId)> {
+        any::<(u32, u64, u64)>().prop_map(|(pid, device, inode)| (pid, FileId { device, inode }))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_variable_holds_no_more_entries_are_read_than_words(
+            value in prop_oneof![".*", "([0-9]{0,21}:?){0,5}( [0-9:]{0,30}){0,5}"],
+        ) {
+            let read = parse(&value);
+            prop_assert!(read.len() <= value.split_ascii_whitespace().count());
+            prop_assert_eq!(parse(&render(&read)), read);
+        }
+
+        #[test]
+        fn entries_are_read_as_written_with_nonsense_between_them(
+            entries in vec(entry(), 0..9), nonsense in "[a-z:-]{0,20}",
+        ) {
+            prop_assert_eq!(&parse(&render(&entries)), &entries);
+            let mixed = render(&entries).replace(' ', &format!(" {nonsense} "));
+            prop_assert_eq!(parse(&mixed), entries);
+        }
     }
 }

@@ -157,6 +157,10 @@ fn take_turn(path: &Path) -> io::Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     #[test]
@@ -183,6 +187,35 @@ mod tests {
             b"\xff",
         ] {
             assert_eq!(parse(foreign), None, "{}", foreign.escape_ascii());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_bytes_what_is_taken_for_a_record_is_digits_and_newlines(
+            bytes in prop_oneof![vec(any::<u8>(), 0..64), "[0-9\n]{0,40}".prop_map(String::into_bytes)],
+        ) {
+            if let Some(pids) = parse(&bytes) {
+                prop_assert!(bytes.iter().all(|b| b.is_ascii_digit() || *b == b'\n'));
+                prop_assert_eq!(parse(&render(&pids)), Some(pids));
+            }
+        }
+
+        #[test]
+        fn a_record_is_read_as_it_was_written(pids in vec(1..=u32::MAX, 0..50), blank in 0..9_usize) {
+            let mut bytes = render(&pids);
+            bytes.resize(bytes.len() + blank, b'\n'); // as an edit cut short leaves it
+            prop_assert_eq!(parse(&bytes), Some(pids));
+        }
+
+        #[test]
+        fn one_byte_that_is_no_digit_makes_it_no_record(
+            pids in vec(1..=u32::MAX, 0..9), at in any::<Index>(), byte in any::<u8>(),
+        ) {
+            prop_assume!(!byte.is_ascii_digit() && byte != b'\n');
+            let mut bytes = render(&pids);
+            bytes.insert(at.index(bytes.len() + 1), byte);
+            prop_assert_eq!(parse(&bytes), None);
         }
     }
 }

@@ -92,6 +92,8 @@ fn survives_exec(fd: &DirEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -104,6 +106,33 @@ mod tests {
             ["1: POSIX  ADVISORY  WRITE 1 fd:00:1 0 EOF", "1: FLOCK", "", "1: FLOCK ADVISORY READ x y 0 EOF"]
         {
             assert_eq!(parse(other), None, "{other}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_odd_to_read(
+            line in prop_oneof![".*", "[0-9]{0,12}:? ?(->)? ?FLOCK( [A-Z0-9:-]{0,24}){0,9}"],
+        ) {
+            let read = parse(&line);
+            prop_assert!(read.is_none() || line.contains("FLOCK"), "{:?}", read);
+        }
+
+        #[test]
+        fn what_the_kernel_prints_is_read(
+            number: u64, waits: bool, write: bool, pid: u32, device: (u8, u32), inode: u64,
+        ) {
+            let arrow = if waits { "-> " } else { "" };
+            let kind = if write { "WRITE" } else { "READ " };
+            let (major, minor) = device;
+            let line = format!(
+                "{number}: {arrow}FLOCK  ADVISORY  {kind} {pid} {major:02x}:{minor:02x}:{inode} 0 EOF"
+            );
+            prop_assert_eq!(parse(&line), Some(LockLine { waits, pid, inode }));
+            // In fdinfo it stands after `lock:` and a tab.
+            let fdinfo = format!("lock:\t{line}");
+            prop_assert_eq!(fdinfo.strip_prefix("lock:").and_then(parse), parse(&line));
+            prop_assert_eq!(parse(&line.replace("FLOCK", "POSIX")), None);
         }
     }
 }
