@@ -66,8 +66,11 @@ pub fn by_polling(
         let next = tell_at.into_iter().chain(deadline).chain(now.checked_add(back_off(delay, attempt))).min();
         thread::sleep(next.map_or(delay, |next| next.saturating_duration_since(now)));
         if flock::try_lock(&file, mode)? {
-            let in_time = deadline.is_none_or(|deadline| Instant::now() <= deadline);
-            return Ok(in_time.then_some(file));
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                flock::unlock(&file)?; // closing it would not do: it may be the caller's as well
+                return Ok(None);
+            }
+            return Ok(Some(file));
         }
     }
 }
