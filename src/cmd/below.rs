@@ -1,29 +1,64 @@
 //! The lock directories of a whole tree, for `-R`.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::{DirEntry, WalkDir};
 
 use crate::lock::{self, Error};
 
-/// Every `.gastown/locks` below a directory, in the order of names. Follows no symbolic link and does not
-/// look into `.git`. A directory that does not exist has none.
-pub fn lock_dirs(dir: &Path) -> Vec<Result<PathBuf, Error>> {
-    if !dir.exists() {
-        return Vec::new();
+/// Every `.gastown/locks` below the directories, `.` if there are none: sorted, each path once, then what
+/// could not be looked into. Follows no symbolic link below them, and does not look into `.git`. A directory
+/// that does not exist has none.
+pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<PathBuf, Error>> {
+    let here = [PathBuf::from(".")];
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for dir in if dirs.is_empty() { &here } else { dirs } {
+        if let Err(e) = search(dir, &mut found, &mut errors) {
+            errors.push(e);
+        }
     }
-    let walk = WalkDir::new(dir).sort_by_file_name().into_iter();
-    let in_question = |entry: &DirEntry| {
-        let inside_lock_dir = entry.path().parent().is_some_and(lock::is_lock_dir);
-        entry.file_type().is_dir() && entry.file_name() != ".git" && !inside_lock_dir
+    found.sort_unstable();
+    found.dedup();
+    found.into_iter().map(Ok).chain(errors.into_iter().map(Err)).collect()
+}
+
+fn search(dir: &Path, found: &mut Vec<PathBuf>, errors: &mut Vec<Error>) -> Result<(), Error> {
+    let canonical = match dir.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        canonical => canonical.map_err(|error| Error::Io { path: dir.to_owned(), error })?,
     };
-    walk.filter_entry(in_question)
-        .filter_map(|entry| match entry {
-            Ok(entry) => lock::is_lock_dir(entry.path()).then(|| Ok(entry.into_path())),
+    if !canonical.is_dir() {
+        let reason = "is not a directory; -R searches directories".to_owned();
+        return Err(Error::Invalid { path: dir.to_owned(), reason });
+    }
+    if lock::is_lock_dir(&canonical) {
+        found.push(dir.to_owned());
+        return Ok(());
+    }
+    let is_lock_dir = |entry: &DirEntry| {
+        let below = entry.path().strip_prefix(dir).ok().filter(|_| entry.file_name() == "locks");
+        below.is_some_and(|below| lock::is_lock_dir(&canonical.join(below)))
+    };
+    let mut walk = WalkDir::new(dir).into_iter();
+    while let Some(entry) = walk.next() {
+        match entry {
+            Ok(entry) if entry.depth() == 0 || !entry.file_type().is_dir() => {}
+            Ok(entry) if entry.file_name() == ".git" => walk.skip_current_dir(),
+            Ok(entry) if is_lock_dir(&entry) => {
+                walk.skip_current_dir();
+                found.push(entry.into_path());
+            }
+            Ok(_) => {}
             Err(e) => {
                 let path = e.path().unwrap_or(dir).to_owned();
-                Some(Err(Error::Io { path, error: e.into() }))
+                match e.into_io_error() {
+                    Some(error) if error.kind() == io::ErrorKind::NotFound => {} // removed meanwhile
+                    Some(error) => errors.push(Error::Io { path, error }),
+                    None => {} // a ring of links, of which none is followed
+                }
             }
-        })
-        .collect()
+        }
+    }
+    Ok(())
 }

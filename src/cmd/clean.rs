@@ -38,6 +38,10 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
             Err(e) => all.errors.push(e),
         }
     }
+    all.removed.sort_unstable();
+    all.removed.dedup(); // of two directories one may be the other, and of a dry run nothing goes
+    all.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    all.kept.dedup();
     for error in &all.errors {
         report::say(&error.to_string());
     }
@@ -53,8 +57,8 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
 fn default_dirs(args: &CleanArgs) -> Vec<Result<PathBuf, Error>> {
     let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
     match (args.recursive, nothing_named) {
-        (true, true) => below::lock_dirs(Path::new(".")),
-        (true, false) => args.dirs.iter().flat_map(|dir| below::lock_dirs(dir)).collect(),
+        (true, false) if args.dirs.is_empty() => Vec::new(), // only --lock-dir
+        (true, _) => below::lock_dirs(&args.dirs),
         (false, true) => vec![Ok(PathBuf::from(".gastown/locks"))],
         (false, false) => args.dirs.iter().cloned().map(Ok).collect(),
     }

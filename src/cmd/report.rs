@@ -64,7 +64,7 @@ pub fn usage(error: &clap::Error) -> String {
     let before_usage = rendered.split("\n\nUsage:").next().unwrap_or_default();
     let before_hint = before_usage.split("\n\nFor more information").next().unwrap_or_default();
     let lines = before_hint.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut message = lines.collect::<Vec<_>>().join("; ");
+    let mut message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
     message = Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string();
     if error.kind() == ErrorKind::UnknownArgument && error.get(ContextKind::SuggestedArg).is_none() {
         message.push_str("; a command to run goes after --");

@@ -23,16 +23,22 @@ use crate::process::{Liveness, Processes};
 pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut errors = Vec::new();
     let mut processes = Processes::default();
-    let mut locks = Vec::new();
+    let mut asked = Vec::new();
     for found in asked_for(args) {
-        let inspected = found.and_then(|Asked { lock, kind, must_exist }| {
-            let inspection = lock::inspect(&lock, kind, &mut processes)?;
-            // Gone since its directory was listed: `clean` was there. One that was named is free.
-            let missing = if must_exist { None } else { Some(FREE) };
-            Ok(inspection.or(missing).map(|inspection| (lock, inspection)))
-        });
-        match inspected {
-            Ok(shown) => locks.extend(shown),
+        match found {
+            Ok(found) => asked.push(found),
+            Err(e) => errors.push(e),
+        }
+    }
+    // One that was named comes before the same one found in a directory.
+    asked.sort_by(|a, b| (&a.lock, a.must_exist).cmp(&(&b.lock, b.must_exist)));
+    asked.dedup_by(|a, b| a.lock == b.lock);
+    let mut locks = Vec::new();
+    for Asked { lock, kind, must_exist } in asked {
+        match lock::inspect(&lock, kind, &mut processes) {
+            Ok(Some(inspection)) => locks.push((lock, inspection)),
+            Ok(None) if must_exist => {} // gone since its directory was listed: `clean` was there
+            Ok(None) => locks.push((lock, FREE)),
             Err(e) => errors.push(e),
         }
     }
@@ -42,7 +48,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let printed = if args.json {
         print_json(&locks, &errors, &mut processes)
     } else {
-        print_table(&locks, &mut processes)
+        print_table(&locks, args.direct, &mut processes)
     };
     printed.context(report::STDOUT)?;
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
@@ -75,9 +81,7 @@ fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
             .collect();
     }
     if args.recursive {
-        let here = [PathBuf::from(".")];
-        let dirs = if args.paths.is_empty() { &here[..] } else { &args.paths };
-        let found = dirs.iter().flat_map(|dir| below::lock_dirs(dir));
+        let found = below::lock_dirs(&args.paths).into_iter();
         return found.flat_map(|dir| dir.map_or_else(|e| vec![Err(e)], |dir| in_directory(&dir))).collect();
     }
     if args.paths.is_empty() {
@@ -142,7 +146,7 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     found.chain(failed).collect()
 }
 
-fn print_table(locks: &[(PathBuf, Inspection)], processes: &mut Processes) -> io::Result<()> {
+fn print_table(locks: &[(PathBuf, Inspection)], direct: bool, processes: &mut Processes) -> io::Result<()> {
     if locks.is_empty() {
         return Ok(());
     }
@@ -154,8 +158,9 @@ fn print_table(locks: &[(PathBuf, Inspection)], processes: &mut Processes) -> io
         let lock = Escaped::new(path);
         for holder in &inspection.holders {
             let alive = if holder.liveness == Liveness::Dead { "no" } else { "yes" };
-            let inherited =
-                if holder.evidence == Evidence::Descriptor { " (inherited the lock)" } else { "" };
+            // With --direct there is no record: of nobody it is known who was first.
+            let is_heir = holder.evidence == Evidence::Descriptor && !direct;
+            let inherited = if is_heir { " (inherited the lock)" } else { "" };
             let command = command(&holder.liveness);
             writeln!(
                 table,
