@@ -144,7 +144,9 @@ fn waiters_are_those_of_the_lock_and_of_its_gate() {
     assert_eq!(pids, [json!(waiters[0].id()), json!(waiters[1].id())]);
     assert!(shown.iter().all(|waiter| waiter["alive"] == true && waiter["command"].is_array()), "{shown:?}");
     assert!(reader.release().success());
-    waiters.iter_mut().for_each(|waiter| assert!(end_of(waiter).success()));
+    for waiter in &mut waiters {
+        assert!(end_of(waiter).success());
+    }
 }
 
 #[test]
@@ -223,7 +225,9 @@ fn the_document_of_clean_is_as_documented() {
         is_text(&document["removed"]);
         is_text(&document["errors"]);
         let kept = document["kept"].as_array().expect("a list");
-        kept.iter().for_each(|kept| has_fields(kept, &["lock", "reason"]));
+        for kept in kept {
+            has_fields(kept, &["lock", "reason"]);
+        }
         let reasons: Vec<&Value> = kept.iter().map(|kept| &kept["reason"]).collect();
         assert_eq!(reasons, ["not a lock file", "held"]);
         assert_eq!(document["removed"].as_array().map(Vec::len), Some(1));

@@ -21,9 +21,11 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use super::{Access, FileId, Stat};
 
 mod child;
+mod start;
 
 #[cfg(target_os = "linux")]
 pub use super::procfs::{descriptor_holders, inherits_lock, waiters};
+use child::is_ignored;
 pub use child::{become_command, die_of, run};
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
@@ -75,6 +77,9 @@ pub fn open_itself(path: &Path, create: bool) -> io::Result<File> {
 
 /// A descriptor of the caller's, as a file of its own on the same open file description.
 pub fn descriptor(number: i32) -> io::Result<File> {
+    if start::was_closed(number) {
+        return Err(Errno::EBADF.into());
+    }
     // SAFETY: it is borrowed for this one call, which refuses a number that is not open.
     #[allow(unsafe_code)]
     let borrowed = unsafe { BorrowedFd::borrow_raw(number) };

@@ -7,7 +7,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -20,6 +19,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
 use super::super::Ended;
+use super::start;
 
 /// What runs scripts without `#!`.
 const SHELL: &str = "/bin/sh";
@@ -142,7 +142,7 @@ pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Res
     let environment = environment(variable);
     let exec = |file: &OsStr, words: &[&OsStr]| -> io::Result<Infallible> {
         let (file, words) = (CString::new(file.as_bytes())?, c_strings(words)?);
-        if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+        if !start::sigpipe_was_ignored() {
             handle_sigpipe(SigHandler::SigDfl);
         }
         let failed = execve(&file, &words, &environment);
@@ -178,7 +178,7 @@ fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString], close: &[
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
     let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
-    if !SIGPIPE_WAS_IGNORED.load(Ordering::Relaxed) {
+    if !start::sigpipe_was_ignored() {
         // Rust ignores it in this process.
         let mut defaults = SigSet::empty();
         defaults.add(Signal::SIGPIPE);
@@ -259,7 +259,7 @@ pub fn die_of(signal: i32) {
 }
 
 /// Whether this process ignores a signal.
-fn is_ignored(signal: i32) -> bool {
+pub fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action, sigaction only fills in the old one, which is zeroed plain data
     // until then.
@@ -269,20 +269,3 @@ fn is_ignored(signal: i32) -> bool {
         action.assume_init().sa_sigaction == libc::SIG_IGN
     }
 }
-
-/// Whether SIGPIPE was ignored when the program started. Rust's runtime ignores it before `main`, and
-/// nothing tells afterwards how it was, so it is noted by what the loader runs earlier still.
-static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
-
-// SAFETY: the loader calls each function in this section once, before `main`, on the one thread there
-// is; sigaction and a store to an atomic need nothing of the runtime that is not there yet.
-#[allow(unsafe_code)]
-#[used]
-#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
-#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
-static NOTE_SIGPIPE: extern "C" fn() = {
-    extern "C" fn note() {
-        SIGPIPE_WAS_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
-    }
-    note
-};
