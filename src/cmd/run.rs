@@ -95,11 +95,14 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
     let exit = execute(&mut guard, args, command);
     narrator.released(&guard, since.elapsed());
     for replaced in guard.release() {
-        report::say(&format!(
-            "{}: the lock file was unlinked or replaced while it was locked, so that others may have held the \
-             lock too; find out which program removes lock files (gtlock clean is safe)",
-            Escaped::new(&replaced)
-        ));
+        let found = if args.direct {
+            "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
+             it without --direct if it is saved by rename"
+        } else {
+            "the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
+             too; find out which program removes lock files (gtlock clean is safe)"
+        };
+        report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
     exit
 }

@@ -45,18 +45,29 @@ pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
             Err(_) => return Ok(paths),
         }
     }
-    Err(Error::invalid(data, "too many symbolic links; name the file that they should lead to"))
+    Err(too_many_links(data))
 }
 
 /// A data file's own canonical path.
 fn itself(data: &Path) -> Result<PathBuf, Error> {
-    match data.canonicalize() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let (dir, name) = canonical_parts(data, data)?;
-            Ok(dir.join(name)) // to be created
+    let mut next = data.to_owned();
+    for _ in 0..=MOST_LINKS {
+        match next.canonicalize() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let (dir, name) = canonical_parts(&next, data)?;
+                match dir.join(&name).read_link() {
+                    Ok(target) => next = dir.join(target),
+                    Err(_) => return Ok(dir.join(name)), // to be created
+                }
+            }
+            canonical => return canonical.map_err(|e| Error::io(data, e)),
         }
-        canonical => canonical.map_err(|e| Error::io(data, e)),
     }
+    Err(too_many_links(data))
+}
+
+fn too_many_links(data: &Path) -> Error {
+    Error::invalid(data, "too many symbolic links; name the file that they should lead to")
 }
 
 /// The canonical directory and the name of a data file.
