@@ -4,13 +4,17 @@
 mod common;
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
-use common::{Holder, LISTEN, Lines, assert_free, assert_held, data, end_of, eventually, process};
+use common::{
+    Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock_process,
+    process,
+};
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -261,4 +265,133 @@ fn a_command_hears_of_a_hang_up_that_only_gtlock_is_told_of() {
     assert_eq!(heard.line(), "USR1");
     kill(command, Signal::SIGKILL).expect("the command is there");
     end_of(&mut leader);
+}
+
+/// Everything that is written to a terminal, as it comes.
+struct Glass {
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    seen: String,
+}
+
+impl Glass {
+    fn of(terminal: File) -> Self {
+        let mut output = terminal.try_clone().expect("descriptors are left");
+        let (send, screen) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(n @ 1..) = output.read(&mut bytes) {
+                let _ = send.send(bytes[..n].to_vec());
+            }
+        });
+        Self { keyboard: terminal, screen, seen: String::new() }
+    }
+
+    /// Returns once this has been written.
+    fn until(&mut self, text: &str) {
+        while !self.seen.contains(text) {
+            assert!(self.read(), "no {text:?} before the end of the output: {:?}", self.seen);
+        }
+    }
+
+    /// Reads on until nobody has the terminal open any more.
+    fn to_the_end(&mut self) {
+        while self.read() {}
+    }
+
+    fn read(&mut self) -> bool {
+        match self.screen.recv_timeout(WATCHDOG) {
+            Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing more within {WATCHDOG:?}: {:?}", self.seen),
+        }
+        true
+    }
+}
+
+/// A `gtlock run` that waits on a terminal of that many columns for a lock with a long story; and the terminal.
+fn waiting_on_a_terminal(columns: &str, data: &Path) -> (Child, Glass, Holder) {
+    let mut holder = gtlock_process();
+    holder.args(["run", "--write"]).arg(data).args([
+        "--",
+        "sh",
+        "-c",
+        "exec cat",
+        "a command line of some length",
+    ]);
+    let holder = Holder::running(&mut holder);
+    let (terminal, slave) = pseudo_terminal();
+    let stty = Command::new("stty").arg("-F").arg(&slave).args(["rows", "24", "cols", columns]).status();
+    assert!(stty.expect("stty runs").success());
+    let device = || OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(&slave);
+    let mut leader = session(&["sh", "-c", r#"exec gtlock run --write "$1" -- echo in"#, "sh"], data);
+    leader.env("TERM", "xterm").stdin(device().expect("a terminal"));
+    leader.stdout(device().expect("a terminal")).stderr(device().expect("a terminal"));
+    let gtlock = leader.spawn().expect("setsid starts");
+    drop(leader); // and with it our side of the terminal
+    (gtlock, Glass::of(terminal), holder)
+}
+
+#[test]
+fn a_wait_is_shown_in_a_line_that_lives_and_goes_away() {
+    let (_dir, data) = data();
+    let (mut gtlock, mut glass, holder) = waiting_on_a_terminal("200", &data);
+    let by =
+        format!("held for writing by {} (sh -c exec cat a command line of some length) for ", holder.pid());
+    glass.until(&format!("gtlock: {}: waiting for 0s: {by}", data.display()));
+    glass.until(&format!("gtlock: {}: waiting for 1s: {by}", data.display()));
+    assert!(!glass.seen.contains('\n'), "it is one line: {:?}", glass.seen);
+    assert!(holder.release().success());
+    glass.to_the_end();
+    assert!(end_of(&mut gtlock).success());
+    let (_, after) = glass.seen.rsplit_once("waiting").expect("it was there");
+    let (_, after) = after.split_once("\r\x1b[2K").expect("the line is erased");
+    assert_eq!(after, "in\r\n");
+    assert!(!glass.seen.contains("\x1b[?25l"), "the cursor stays: {:?}", glass.seen);
+}
+
+#[test]
+fn the_line_of_a_wait_fits_a_narrow_window() {
+    let (_dir, data) = data();
+    let (mut gtlock, mut glass, holder) = waiting_on_a_terminal("30", &data);
+    glass.until("gtlock: ");
+    assert!(holder.release().success());
+    glass.to_the_end();
+    assert!(end_of(&mut gtlock).success());
+    let drawn = glass.seen.split("\r\x1b[2K").filter(|drawn| drawn.contains("gtlock: "));
+    for line in drawn {
+        assert_eq!(line.trim_start_matches('\r').chars().count(), 30, "{:?}", glass.seen);
+    }
+    assert!(glass.seen.ends_with("\r\x1b[2Kin\r\n"), "{:?}", glass.seen);
+}
+
+#[test]
+fn ctrl_c_ends_a_wait_that_is_shown_and_leaves_the_cursor() {
+    let (_dir, data) = data();
+    let (mut gtlock, mut glass, holder) = waiting_on_a_terminal("80", &data);
+    glass.until("waiting for ");
+    glass.keyboard.write_all(CTRL_C).expect("the terminal is there");
+    assert_eq!(end_of(&mut gtlock).signal(), Some(libc::SIGINT));
+    glass.to_the_end();
+    assert!(!glass.seen.contains("\x1b[?"), "{:?}", glass.seen);
+    assert!(holder.release().success());
+    assert_free(&data);
+}
+
+#[test]
+fn a_wait_on_a_terminal_that_can_do_nothing_is_told_in_a_plain_line() {
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    for term in ["TERM=dumb", "unset TERM;"] {
+        let script = format!(r#"{term} exec gtlock run --timeout 2.5 --write "$1" -- true"#);
+        let terminal = Terminal::script("sh", &script, &data);
+        let by = format!("held for writing by {} (cat) for ", holder.pid());
+        let told = format!("gtlock: {}: waiting: {by}", data.display());
+        let line = terminal.screen.line();
+        assert!(line.starts_with(&told), "{line:?}");
+        let refused = terminal.screen.line();
+        assert!(refused.contains("timed out") && !refused.contains('\x1b'), "{refused:?}");
+        assert_eq!(terminal.end().code(), Some(75));
+    }
+    assert!(holder.release().success());
 }

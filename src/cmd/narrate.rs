@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::report;
 use crate::cli::LockArgs;
@@ -42,7 +42,7 @@ impl Narrator {
         if self.quiet {
             return None;
         }
-        let is_live = self.on_terminal && !self.verbose;
+        let is_live = self.on_terminal && !self.verbose && !ProgressDrawTarget::stderr().is_hidden();
         let patience = match (self.verbose, is_live) {
             (true, _) => Duration::ZERO,
             (false, true) => PATIENCE_ON_TERMINAL,
@@ -62,7 +62,6 @@ impl Narrator {
             ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
         bar.set_message(line);
-        bar.tick();
         Some(REFRESH)
     }
 
