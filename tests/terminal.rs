@@ -295,7 +295,7 @@ impl Glass {
     }
 
     /// Reads on until nobody has the terminal open any more.
-    fn to_the_end(&mut self) {
+    fn read_to_end(&mut self) {
         while self.read() {}
     }
 
@@ -342,7 +342,7 @@ fn a_wait_is_shown_in_a_line_that_lives_and_goes_away() {
     glass.until(&format!("gtlock: {}: waiting for 1s: {by}", data.display()));
     assert!(!glass.seen.contains('\n'), "it is one line: {:?}", glass.seen);
     assert!(holder.release().success());
-    glass.to_the_end();
+    glass.read_to_end();
     assert!(end_of(&mut gtlock).success());
     let (_, after) = glass.seen.rsplit_once("waiting").expect("it was there");
     let (_, after) = after.split_once("\r\x1b[2K").expect("the line is erased");
@@ -356,7 +356,7 @@ fn the_line_of_a_wait_fits_a_narrow_window() {
     let (mut gtlock, mut glass, holder) = waiting_on_a_terminal("30", &data);
     glass.until("gtlock: ");
     assert!(holder.release().success());
-    glass.to_the_end();
+    glass.read_to_end();
     assert!(end_of(&mut gtlock).success());
     let drawn = glass.seen.split("\r\x1b[2K").filter(|drawn| drawn.contains("gtlock: "));
     for line in drawn {
@@ -372,7 +372,7 @@ fn ctrl_c_ends_a_wait_that_is_shown_and_leaves_the_cursor() {
     glass.until("waiting for ");
     glass.keyboard.write_all(CTRL_C).expect("the terminal is there");
     assert_eq!(end_of(&mut gtlock).signal(), Some(libc::SIGINT));
-    glass.to_the_end();
+    glass.read_to_end();
     assert!(!glass.seen.contains("\x1b[?"), "{:?}", glass.seen);
     assert!(holder.release().success());
     assert_free(&data);

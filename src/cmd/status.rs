@@ -12,7 +12,7 @@ use super::{below, report};
 use crate::cli::StatusArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Kind, Mode, State};
+use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Kind, Mode, State, Waiters};
 use crate::process::{Liveness, Processes};
 
 /// Shows who holds locks.
@@ -36,11 +36,17 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut locks = Vec::new();
     for Asked { lock, kind, must_exist } in asked {
         match lock::inspect(&lock, kind, &mut processes) {
-            Ok(Some(inspection)) => locks.push((lock, inspection)),
+            Ok(Some(inspection)) => locks.push(Shown { lock, inspection, waiters: Vec::new() }),
             Ok(None) if must_exist => {} // gone since its directory was listed: `clean` was there
-            Ok(None) => locks.push((lock, FREE)),
+            Ok(None) => locks.push(Shown { lock, inspection: FREE, waiters: Vec::new() }),
             Err(e) => errors.push(e),
         }
+    }
+    let mut held =
+        locks.iter_mut().filter(|shown| matches!(shown.inspection.state, State::Held(_))).peekable();
+    if held.peek().is_some() {
+        let waiters = Waiters::now();
+        held.for_each(|shown| shown.waiters = waiters.of(&shown.lock));
     }
     for error in &errors {
         report::say(&error.to_string());
@@ -54,8 +60,14 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
-const FREE: Inspection =
-    Inspection { state: State::Free, holders: Vec::new(), since: None, waiters: Vec::new() };
+const FREE: Inspection = Inspection { state: State::Free, holders: Vec::new(), since: None };
+
+/// A lock as it was found.
+struct Shown {
+    lock: PathBuf,
+    inspection: Inspection,
+    waiters: Vec<u32>,
+}
 
 /// A lock file to look at.
 struct Asked {
@@ -146,13 +158,13 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     found.chain(failed).collect()
 }
 
-fn print_table(locks: &[(PathBuf, Inspection)], direct: bool, processes: &mut Processes) -> io::Result<()> {
+fn print_table(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::Result<()> {
     if locks.is_empty() {
         return Ok(());
     }
     let mut table = TabWriter::new(Vec::new());
     writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
-    for (path, inspection) in locks {
+    for Shown { lock: path, inspection, waiters } in locks {
         let (state, mode) = words(inspection.state);
         let since = inspection.since.map_or("-".to_owned(), report::age);
         let lock = Escaped::new(path);
@@ -180,7 +192,7 @@ fn print_table(locks: &[(PathBuf, Inspection)], direct: bool, processes: &mut Pr
                 State::Stale => {}
             }
         }
-        for &pid in &inspection.waiters {
+        for &pid in waiters {
             let command = command(&processes.look_at(pid));
             writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
         }
@@ -236,12 +248,8 @@ struct ProcessEntry {
     evidence: Option<&'static str>,
 }
 
-fn print_json(
-    locks: &[(PathBuf, Inspection)],
-    errors: &[Error],
-    processes: &mut Processes,
-) -> io::Result<()> {
-    let mut entry = |(path, inspection): &(PathBuf, Inspection)| {
+fn print_json(locks: &[Shown], errors: &[Error], processes: &mut Processes) -> io::Result<()> {
+    let mut entry = |Shown { lock: path, inspection, waiters }: &Shown| {
         let (state, mode) = words(inspection.state);
         let waiter = |&pid: &u32| process_entry(pid, &processes.look_at(pid), None);
         LockEntry {
@@ -251,7 +259,7 @@ fn print_json(
             since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
             seconds: inspection.since.map(seconds_ago),
             holders: inspection.holders.iter().map(holder_entry).collect(),
-            waiters: inspection.waiters.iter().map(waiter).collect(),
+            waiters: waiters.iter().map(waiter).collect(),
         }
     };
     report::print_json(&Document {

@@ -24,8 +24,6 @@ pub struct Inspection {
     pub holders: Vec<Holder>,
     /// When the lock was acquired, where the record names one process.
     pub since: Option<SystemTime>,
-    /// The other processes that wait for it, on Linux.
-    pub waiters: Vec<u32>,
 }
 
 /// Whether a lock is held.
@@ -120,19 +118,37 @@ fn look_at(
         add_descriptor_holders(&mut holders, id, processes);
     }
     let since = record.written.filter(|_| record.pids.len() == 1);
-    let mut waiters = sys::waiters(id);
-    if let Ok(Some(gate)) = sys::stat_path(&gate::path_of(lock)) {
-        waiters.extend(sys::waiters(gate.id)); // queued behind the writer that waits
-    }
-    // The confirmation above, once given up, goes on waiting until this process ends.
-    waiters.retain(|&pid| pid != std::process::id());
-    Ok(Inspection { state: State::Held(mode), holders, since, waiters })
+    Ok(Inspection { state: State::Held(mode), holders, since })
 }
 
 fn not_held(record: &Record, processes: &mut Processes) -> Inspection {
     let state = if record.pids.is_empty() { State::Free } else { State::Stale };
     let since = record.written.filter(|_| record.pids.len() == 1);
-    Inspection { state, holders: recorded(record, processes), since, waiters: Vec::new() }
+    Inspection { state, holders: recorded(record, processes), since }
+}
+
+/// The processes that wait for locks at one moment, as far as the kernel tells: on Linux.
+///
+/// To ask the kernel holds up every flock on the machine for a moment, so ask once for all locks.
+#[derive(Debug)]
+pub struct Waiters(sys::Waiters);
+
+impl Waiters {
+    /// Asks the kernel.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(sys::Waiters::now())
+    }
+
+    /// Those that wait for this lock, or queue behind a writer that does.
+    #[must_use]
+    pub fn of(&self, lock: &Path) -> Vec<u32> {
+        let files = [lock.to_owned(), gate::path_of(lock)];
+        let ids = files.iter().filter_map(|file| sys::stat_path(file).ok().flatten()).map(|stat| stat.id);
+        // Not this process, where an `inspect` that was given up may go on waiting.
+        let me = std::process::id();
+        ids.flat_map(|id| self.0.of(id)).filter(|&pid| pid != me).collect()
+    }
 }
 
 /// The processes that have a descriptor through which a lock on a file is held, on Linux.

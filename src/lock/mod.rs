@@ -183,7 +183,7 @@ pub use error::{Error, Target};
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use held::VARIABLE as HELD_VARIABLE;
-pub use inspect::{Evidence, Holder, Inspection, State, descriptor_holders, inspect};
+pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holders, inspect};
 pub use path::{is_lock_dir, lock_dir_below};
 
 pub use crate::sys::FileId;

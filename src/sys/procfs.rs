@@ -28,19 +28,29 @@ fn parse(line: &str) -> Option<LockLine> {
     Some(LockLine { waits, pid, inode })
 }
 
-/// The processes that wait for a flock on a file, in the order of the kernel's table.
-pub fn waiters(id: FileId) -> Vec<u32> {
-    let table = fs::read_to_string("/proc/locks").unwrap_or_default();
-    let mut pids: Vec<u32> = table
-        .lines()
-        .filter_map(parse)
-        .filter(|line| line.waits && line.inode == id.inode)
-        .map(|line| line.pid)
-        .collect();
-    pids.dedup();
-    // The inode number alone could belong to another file system.
-    pids.retain(|pid| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id)));
-    pids
+/// The processes that wait for a flock, in the order of the kernel's table.
+///
+/// To read the table holds up every flock on the machine for a moment (`locks_start` in the kernel's
+/// fs/locks.c): it is for `status`, once, and not for a wait.
+#[derive(Debug)]
+pub struct Waiters(Vec<LockLine>);
+
+impl Waiters {
+    /// Reads the kernel's table.
+    pub fn now() -> Self {
+        let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+        Self(table.lines().filter_map(parse).filter(|line| line.waits).collect())
+    }
+
+    /// Those that wait for this file.
+    pub fn of(&self, id: FileId) -> Vec<u32> {
+        let mut pids: Vec<u32> =
+            self.0.iter().filter(|line| line.inode == id.inode).map(|line| line.pid).collect();
+        pids.dedup();
+        // The inode number alone could belong to another file system.
+        pids.retain(|pid| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id)));
+        pids
+    }
 }
 
 /// The processes that have a descriptor through which a flock on the file is held.

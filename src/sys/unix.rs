@@ -24,7 +24,7 @@ mod child;
 mod start;
 
 #[cfg(target_os = "linux")]
-pub use super::procfs::{descriptor_holders, inherits_lock, waiters};
+pub use super::procfs::{Waiters, descriptor_holders, inherits_lock};
 use child::is_ignored;
 pub use child::{become_command, die_of, run};
 
@@ -268,8 +268,19 @@ mod elsewhere {
     use super::FileId;
 
     /// Not to be had from this system's kernel.
-    pub fn waiters(_: FileId) -> Vec<u32> {
-        Vec::new()
+    #[derive(Debug)]
+    pub struct Waiters;
+
+    impl Waiters {
+        /// None are seen.
+        pub fn now() -> Self {
+            Self
+        }
+
+        /// None are seen.
+        pub fn of(&self, _: FileId) -> Vec<u32> {
+            Vec::new()
+        }
     }
 
     /// Not to be had from this system's kernel.
@@ -283,7 +294,7 @@ mod elsewhere {
     }
 }
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{descriptor_holders, inherits_lock, waiters};
+pub use elsewhere::{Waiters, descriptor_holders, inherits_lock};
 
 /// The exit code of this process that tells a command's; the command's are of the same kind.
 #[must_use]
