@@ -231,7 +231,9 @@ fn parse_time(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if is_number {
         let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-        Duration::try_from_secs_f64(seconds).map_err(|_| "out of range".to_owned())
+        let time = Duration::try_from_secs_f64(seconds).map_err(|_| "out of range".to_owned())?;
+        // What rounds to nothing is not the 0 that means for ever.
+        Ok(if seconds > 0.0 { time.max(Duration::from_nanos(1)) } else { time })
     } else {
         humantime::parse_duration(text).map_err(|e| e.to_string())
     }
@@ -257,6 +259,7 @@ mod tests {
         assert_eq!(parse_timeout("250ms"), wait(Duration::from_millis(250)));
         assert_eq!(parse_timeout("2.5"), wait(Duration::from_millis(2500)));
         assert_eq!(parse_timeout(".5"), wait(Duration::from_millis(500)));
+        assert_eq!(parse_timeout("0.0000000001"), wait(Duration::from_nanos(1)));
         for forever in ["0", "0.0", "0s"] {
             assert_eq!(parse_timeout(forever), Ok(Wait::Forever), "{forever}");
         }
