@@ -261,6 +261,18 @@ fn a_nested_gtlock_sees_the_lock_of_an_ancestor_that_was_killed() {
     assert.stderr(predicate::str::contains("already locked by an inherited descriptor"));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_variable_that_names_an_ancestor_without_the_lock_does_not_count() {
+    let (_dir, data) = data();
+    let _holder = Holder::writer(&data);
+    let lock = std::fs::metadata(lock_file(&data)).expect("the lock file is there");
+    let mut command = gtlock();
+    command.env("GTLOCK_HELD", format!("{}:{}:{}", std::process::id(), lock.dev(), lock.ino()));
+    command.args(["run", "--timeout=50ms", "--write"]).arg(&data).args(["--", "echo", "ran"]);
+    command.assert().code(75).stdout("").stderr(predicate::str::contains("timed out"));
+}
+
 #[test]
 fn a_variable_that_names_nobody_alive_does_not_count() {
     let (_dir, data) = data();

@@ -2,8 +2,8 @@
 //!
 //! Each entry is `PID:DEVICE:INODE` of a held lock file, numbers in decimal, entries apart by spaces.
 //! The variable is a hint that outlives what it tells of, so an entry counts only while its process
-//! is an ancestor of this one: gtlock holds its locks as long as its command lives, and whoever
-//! descends from the command through living processes is inside that time.
+//! is an ancestor of this one, and has the lock as far as can be seen: gtlock holds its locks as long as its
+//! command lives, and whoever descends from the command through living processes is inside that time.
 
 use std::ffi::OsString;
 
@@ -35,7 +35,7 @@ pub fn around_us(id: FileId, processes: &mut Processes) -> Option<Around> {
     let mut named = entries().into_iter().filter(|&(_, held)| held == id).map(|(pid, _)| pid).peekable();
     if named.peek().is_some() {
         let ancestors = processes.ancestors();
-        if let Some(ancestor) = named.find(|pid| ancestors.contains(pid)) {
+        if let Some(ancestor) = named.find(|&pid| ancestors.contains(&pid) && sys::may_hold_lock(pid, id)) {
             return Some(Around::Ancestor(ancestor));
         }
     }

@@ -24,7 +24,7 @@ mod child;
 mod start;
 
 #[cfg(target_os = "linux")]
-pub use super::procfs::{Waiters, descriptor_holders, inherits_lock};
+pub use super::procfs::{Waiters, descriptor_holders, inherits_lock, may_hold_lock};
 use child::is_ignored;
 pub use child::{become_command, die_of, run};
 
@@ -288,13 +288,18 @@ mod elsewhere {
         Vec::new()
     }
 
+    /// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
+    pub fn may_hold_lock(_: u32, _: FileId) -> bool {
+        true
+    }
+
     /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
     pub fn inherits_lock(_: FileId) -> bool {
         false
     }
 }
 #[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Waiters, descriptor_holders, inherits_lock};
+pub use elsewhere::{Waiters, descriptor_holders, inherits_lock, may_hold_lock};
 
 /// The exit code of this process that tells a command's; the command's are of the same kind.
 #[must_use]
