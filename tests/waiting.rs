@@ -413,6 +413,21 @@ fn a_waiter_whose_lock_file_was_removed_holds_the_one_that_others_find() {
     assert!(end_of(&mut waiter).success());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_waiter_whose_lock_directory_was_removed_makes_it_anew() {
+    let (dir, data) = data();
+    let first = Holder::writer(&data);
+    let mut request = gtlock_process();
+    request.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]);
+    let mut waiter = request.spawn().expect("gtlock starts");
+    common::waits_in_kernel(waiter.id(), &data);
+    fs::remove_dir_all(dir.path().join(".gastown")).expect("it is there");
+    first.release();
+    assert!(end_of(&mut waiter).success());
+    assert!(lock_file(&data).exists());
+}
+
 #[test]
 fn a_lock_file_that_was_removed_or_replaced_meanwhile_is_reported() {
     for meddle in [r#"rm "$2""#, r#"rm "$2"; : > "$2""#, r#"mv "$2" "$2.old""#] {

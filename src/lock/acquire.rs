@@ -59,11 +59,6 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
                 target.mode = Mode::Exclusive;
             }
         }
-        if request.place != Place::Itself {
-            for dir in wanted.keys().filter_map(|lock| lock.parent()) {
-                std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-            }
-        }
         match waiter.take_all(wanted.values())? {
             Taken::All(mut guard) => {
                 // A symbolic link may have been turned elsewhere before its lock was had.
@@ -140,9 +135,7 @@ impl Waiter<'_> {
         let mut mismatches = 0;
         while mismatches < MOST_MISMATCHES {
             let file = match target.kind {
-                Kind::LockFile => {
-                    sys::open_lock(lock, true).map_err(|e| not_a_lock_file(lock).unwrap_or(fail(e)))?
-                }
+                Kind::LockFile => open_lock(lock)?,
                 _ => sys::open_itself(lock, true).map_err(fail)?,
             };
             if !held.is_empty() {
@@ -293,6 +286,18 @@ impl Waiter<'_> {
             None => Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() }),
         }
     }
+}
+
+/// Opens a lock file, made with its directory if need be: that may also have been removed during a wait.
+fn open_lock(lock: &Path) -> Result<File, Error> {
+    let opened = match (sys::open_lock(lock, true), lock.parent()) {
+        (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
+            sys::open_lock(lock, true)
+        }
+        (opened, _) => opened,
+    };
+    opened.map_err(|e| not_a_lock_file(lock).unwrap_or(Error::io(lock, e)))
 }
 
 /// Refuses what is at a lock path but is no lock file of ours.
