@@ -245,6 +245,38 @@ fn a_holder_that_cannot_be_seen_is_not_taken_for_none() {
     to_its_end(gtlock).arg("status").arg(&data).assert().success().stdout(unknown);
 }
 
+/// A thread for each look would be the end of a gtlock that waits on a terminal, which looks every second.
+#[cfg(target_os = "linux")]
+#[test]
+fn looking_at_an_unrecorded_holder_leaves_no_thread_behind() {
+    let (_dir, data) = data();
+    write_record(&data, "");
+    let Some(_holder) = flock_holder(common::process("flock").arg(lock_file(&data)).arg("cat")) else {
+        return;
+    };
+    let mut processes = gtlock::process::Processes::default();
+    let waiting = || {
+        let threads = fs::read_dir("/proc/self/task").expect("there is one").flatten();
+        let names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+        names.filter(|name| name.trim() == "gtlock-wait").count()
+    };
+    let lock = lock_file(&data);
+    let found = gtlock::lock::inspect(&lock, gtlock::lock::Kind::LockFile, &mut processes);
+    assert!(matches!(found, Ok(Some(_))), "{found:?}");
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn a_lock_file_with_a_time_that_cannot_be_told_has_none() {
+    let (dir, data) = data();
+    let _holder = Holder::writer(&data);
+    let lock = fs::File::options().write(true).open(lock_file(&data)).expect("it is there");
+    lock.set_modified(SystemTime::UNIX_EPOCH - Duration::from_secs(1)).expect("it is ours");
+    let found = status_of(&data);
+    assert_eq!((&found["state"], &found["since"]), (&json!("held"), &json!(null)));
+    table(dir.path(), &[]);
+}
+
 #[test]
 fn a_process_younger_than_the_record_is_not_shown_as_the_holder() {
     let (dir, data) = data();

@@ -3,6 +3,8 @@
 
 use std::fs::File;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Mode;
 
@@ -21,6 +23,19 @@ pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::Interrupted => try_lock(file, mode),
         Err(e) => Err(e),
     }
+}
+
+/// Takes the lock if it can be had within `patience`, trying every `pause`; `false` if not. Unlike a wait in the
+/// kernel it can be given up, and leaves no thread behind.
+pub fn try_for(file: &File, mode: Mode, patience: Duration, pause: Duration) -> io::Result<bool> {
+    let until = Instant::now() + patience;
+    while !try_lock(file, mode)? {
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        thread::sleep(pause);
+    }
+    Ok(true)
 }
 
 /// Takes the lock, waiting in the kernel for as long as it takes.

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable};
 use super::record::{self, Record};
-use super::{Error, Kind, Mode, flock, gate, wait};
+use super::{Error, Kind, Mode, flock, gate};
 use crate::process::{Liveness, Processes};
 use crate::sys::{self, FileId};
 
@@ -107,10 +107,10 @@ fn look_at(
     let mut holders = recorded(&record, processes);
     if !holders.iter().any(is_alive) {
         // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
-        // was not held.
-        let confirmed = Some(Instant::now() + CONFIRMATION);
-        let locked = wait::in_kernel(file, Mode::Exclusive, confirmed, &mut |_| None);
-        if let Some(file) = locked.map_err(fail)? {
+        // was not held. Not by a wait in the kernel: whoever waits long asks often who holds the lock, and
+        // each wait that is given up would leave a thread and a descriptor behind.
+        let pause = Duration::from_millis(1);
+        if flock::try_for(&file, Mode::Exclusive, CONFIRMATION, pause).map_err(fail)? {
             let record = read(&file)?;
             drop(file);
             return Ok(not_held(&record, processes));
@@ -145,7 +145,7 @@ impl Waiters {
     pub fn of(&self, lock: &Path) -> Vec<u32> {
         let files = [lock.to_owned(), gate::path_of(lock)];
         let ids = files.iter().filter_map(|file| sys::stat_path(file).ok().flatten()).map(|stat| stat.id);
-        // Not this process, where an `inspect` that was given up may go on waiting.
+        // Not this process, which may wait and ask who holds the lock.
         let me = std::process::id();
         ids.flat_map(|id| self.0.of(id)).filter(|&pid| pid != me).collect()
     }

@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::{Mode, flock};
 use crate::sys::{self, Access, RecordFile};
@@ -65,7 +65,7 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
         if bytes.is_empty() {
             return Ok(Some(Record::default()));
         }
-        let written = store.metadata()?.modified().ok();
+        let written = store.metadata()?.modified().ok().filter(can_be_told);
         let now = Some((bytes, written));
         if now == last {
             break;
@@ -73,6 +73,12 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
         last = now;
     }
     Ok(last.and_then(|(bytes, written)| Some(Record { pids: parse(&bytes)?, written })))
+}
+
+/// Whether a time has a year of four digits: anybody may have set another.
+fn can_be_told(time: &SystemTime) -> bool {
+    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
 /// The bytes of a file small enough to be a record.
@@ -145,12 +151,8 @@ fn take_turn(path: &Path) -> io::Result<Option<File>> {
     let Some(dir) = sys::editors_queue_on(path)? else {
         return Ok(None);
     };
-    let patience = Instant::now() + EDIT_PATIENCE;
-    while !flock::try_lock(&dir, Mode::Exclusive)? {
-        if Instant::now() >= patience {
-            return Err(io::Error::other("other readers were editing the holder record"));
-        }
-        std::thread::sleep(Duration::from_micros(100));
+    if !flock::try_for(&dir, Mode::Exclusive, EDIT_PATIENCE, Duration::from_micros(100))? {
+        return Err(io::Error::other("other readers were editing the holder record"));
     }
     Ok(Some(dir))
 }
