@@ -287,6 +287,9 @@ fn a_process_younger_than_the_record_is_not_shown_as_the_holder() {
         lock.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("it is ours");
     };
     age(0);
+    // Nor is one that has not the file open: it has the number of a holder in another PID namespace.
+    assert_eq!(status_of(&data)["holders"][0]["alive"], json!(!cfg!(target_os = "linux")));
+    let _open = fs::File::open(lock_file(&data)).expect("it is there");
     assert_eq!(status_of(&data)["holders"][0]["alive"], json!(true));
     age(3600);
     let lock = status_of(&data);

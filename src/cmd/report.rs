@@ -98,7 +98,13 @@ pub fn who_holds(target: &Target) -> String {
         Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
             let purpose = if mode == Mode::Exclusive { "writing" } else { "reading" };
             let since = since.map_or(String::new(), |since| format!(" for {}", age(since)));
-            format!("held for {purpose} by {}{since}", names(&holders))
+            // Readers share: one that is refused nevertheless was refused by a gate.
+            let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
+                ", and a writer waits"
+            } else {
+                ""
+            };
+            format!("held for {purpose} by {}{since}{turn}", names(&holders))
         }
         Ok(_) => "held a moment ago, free now".to_owned(),
         Err(e) => format!("held, but who holds it cannot be seen: {e}"),

@@ -176,9 +176,12 @@ impl Waiter<'_> {
             return Ok(None); // no gates there; and whether it is free, the lock itself says
         }
         let Some(gate) = gate::open(&gate::path_of(&target.lock), false) else { return Ok(None) };
-        // The writer at the gate waits for our ancestor: to queue behind it would be a deadlock.
+        // The writer at the gate may wait for our ancestor: to queue behind it would be a deadlock. For a
+        // reader that is so inside whatever lock, since two may each wait behind the writer for the other's.
         let id = sys::stat(file).map_err(|e| Error::io(&target.lock, e))?.id;
-        Ok(held::around_us(id, &mut self.processes).is_none().then_some(gate))
+        let is_nested_reader = target.mode == Mode::Shared && held::is_inside(&mut self.processes);
+        let passes_by = is_nested_reader || held::around_us(id, &mut self.processes).is_some();
+        Ok((!passes_by).then_some(gate))
     }
 
     /// A reader's way through a gate.
@@ -274,7 +277,8 @@ impl Waiter<'_> {
             let Self { started, on_wait, tell_at, .. } = self;
             let tell = &mut |now: Instant| {
                 if tell_at.is_some_and(|at| now >= at) {
-                    *tell_at = on_wait(Waiting { target, elapsed: now - *started }).map(|delay| now + delay);
+                    let next = on_wait(Waiting { target, elapsed: now - *started });
+                    *tell_at = next.and_then(|delay| now.checked_add(delay));
                 }
                 *tell_at
             };

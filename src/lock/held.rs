@@ -32,14 +32,23 @@ pub enum Around {
 
 /// Whether the lock on a file is held around this process, so that waiting for it is hopeless.
 pub fn around_us(id: FileId, processes: &mut Processes) -> Option<Around> {
-    let mut named = entries().into_iter().filter(|&(_, held)| held == id).map(|(pid, _)| pid).peekable();
-    if named.peek().is_some() {
-        let ancestors = processes.ancestors();
-        if let Some(ancestor) = named.find(|&pid| ancestors.contains(&pid) && sys::may_hold_lock(pid, id)) {
-            return Some(Around::Ancestor(ancestor));
-        }
+    match held_by_ancestors(processes, |held| held == id) {
+        Some(ancestor) => Some(Around::Ancestor(ancestor)),
+        None => sys::inherits_lock(id).then_some(Around::Descriptor),
     }
-    sys::inherits_lock(id).then_some(Around::Descriptor)
+}
+
+/// Whether this process runs inside any lock at all.
+pub fn is_inside(processes: &mut Processes) -> bool {
+    held_by_ancestors(processes, |_| true).is_some()
+}
+
+/// The first ancestor that holds one of the locks in question.
+fn held_by_ancestors(processes: &mut Processes, in_question: impl Fn(FileId) -> bool) -> Option<u32> {
+    let mut named = entries().into_iter().filter(|&(_, id)| in_question(id)).peekable();
+    named.peek()?;
+    let ancestors = processes.ancestors();
+    named.find(|&(pid, id)| ancestors.contains(&pid) && sys::may_hold_lock(pid, id)).map(|(pid, _)| pid)
 }
 
 fn entries() -> Vec<(u32, FileId)> {

@@ -42,7 +42,8 @@ pub enum State {
 pub struct Holder {
     /// Its process ID.
     pub pid: u32,
-    /// What there is under this ID. A process younger than the record counts as dead: the ID was reused.
+    /// What there is under this ID. A process that is younger than the record, or has not the file
+    /// open, is not the holder, and counts as dead.
     pub liveness: Liveness,
     /// How it is known.
     pub evidence: Evidence,
@@ -102,9 +103,9 @@ fn look_at(
     let record = read(&file)?;
     let Some(mode) = mode else {
         drop(file); // with the lock, which kept the record from changing while it was read
-        return Ok(not_held(&record, processes));
+        return Ok(not_held(&record, id, processes));
     };
-    let mut holders = recorded(&record, processes);
+    let mut holders = recorded(&record, id, processes);
     if !holders.iter().any(is_alive) {
         // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
         // was not held. Not by a wait in the kernel: whoever waits long asks often who holds the lock, and
@@ -113,7 +114,7 @@ fn look_at(
         if flock::try_for(&file, Mode::Exclusive, CONFIRMATION, pause).map_err(fail)? {
             let record = read(&file)?;
             drop(file);
-            return Ok(not_held(&record, processes));
+            return Ok(not_held(&record, id, processes));
         }
         add_descriptor_holders(&mut holders, id, processes);
     }
@@ -121,10 +122,10 @@ fn look_at(
     Ok(Inspection { state: State::Held(mode), holders, since })
 }
 
-fn not_held(record: &Record, processes: &mut Processes) -> Inspection {
+fn not_held(record: &Record, id: FileId, processes: &mut Processes) -> Inspection {
     let state = if record.pids.is_empty() { State::Free } else { State::Stale };
     let since = record.written.filter(|_| record.pids.len() == 1);
-    Inspection { state, holders: recorded(record, processes), since }
+    Inspection { state, holders: recorded(record, id, processes), since }
 }
 
 /// The processes that wait for locks at one moment, as far as the kernel tells: on Linux.
@@ -161,7 +162,8 @@ pub fn descriptor_holders(id: FileId, processes: &mut Processes) -> Vec<Holder> 
 /// Whether the record of a lock file names a process that could be its holder.
 pub fn names_live_holder(file: &File, lock: &Path, processes: &mut Processes) -> bool {
     let record = record::read(file, lock).ok().flatten().unwrap_or_default();
-    recorded(&record, processes).iter().any(is_alive)
+    let Ok(stat) = sys::stat(file) else { return false };
+    recorded(&record, stat.id, processes).iter().any(is_alive)
 }
 
 /// The mode a lock is held in by others. If it is not, this open file description holds it afterwards.
@@ -176,12 +178,14 @@ fn probe(file: &File) -> io::Result<Option<Mode>> {
     Ok((!flock::try_lock(file, Mode::Exclusive)?).then_some(Mode::Shared))
 }
 
-fn recorded(record: &Record, processes: &mut Processes) -> Vec<Holder> {
+fn recorded(record: &Record, id: FileId, processes: &mut Processes) -> Vec<Holder> {
     let holder = |&pid: &u32| Holder {
         pid,
         liveness: match processes.look_at(pid) {
+            // Somebody else under this number: after a reuse, or here instead of in the holder's namespace.
             Liveness::Alive(process)
-                if record.written.is_some_and(|written| process.started > written + CLOCK_SLACK) =>
+                if record.written.is_some_and(|written| process.started > written + CLOCK_SLACK)
+                    || !sys::may_hold_lock(pid, id) =>
             {
                 Liveness::Dead
             }

@@ -77,7 +77,7 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
 
 /// Whether a time has a year of four digits: anybody may have set another.
 fn can_be_told(time: &SystemTime) -> bool {
-    const YEAR_10000: Duration = Duration::from_secs(253_402_300_800);
+    const YEAR_10000: Duration = Duration::from_hours(70_389_528);
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 

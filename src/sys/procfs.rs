@@ -65,11 +65,12 @@ pub fn descriptor_holders(id: FileId) -> Vec<u32> {
     pids
 }
 
-/// Whether a process may hold a flock on the file: not if its descriptors can be seen and none does.
+/// Whether a process may hold a flock on the file: not if its descriptors can be seen and none is on it.
 pub fn may_hold_lock(pid: u32, id: FileId) -> bool {
-    let pid = pid.to_string();
-    fs::read_dir(Path::new("/proc").join(&pid).join("fd")).is_err()
-        || descriptors(&pid).any(|fd| is_open_on(&fd, id) && holds(&fd, id))
+    let Ok(mut descriptors) = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")) else {
+        return true;
+    };
+    descriptors.any(|fd| fd.is_ok_and(|fd| is_open_on(&fd, id)))
 }
 
 /// Whether this process inherited a descriptor through which a flock on the file is held. One that it
