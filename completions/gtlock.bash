@@ -172,7 +172,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-E -o -F -q -v -h --read --write --write-fd --read-fd --unlock-fd --direct --lock-dir --conflict-exit-code --close --no-fork --quiet --verbose --timeout --retry-delay --help"
+            opts="-E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --quiet --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -186,23 +186,23 @@ _gtlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --write-fd)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --read-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --unlock-fd)
+                --write-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
+                --unlock-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --conflict-exit-code)
@@ -250,7 +250,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-E -o -F -q -v -h --read --write --write-fd --read-fd --unlock-fd --direct --lock-dir --conflict-exit-code --close --no-fork --quiet --verbose --help"
+            opts="-E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -264,23 +264,23 @@ _gtlock() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --write-fd)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
                     return 0
                     ;;
                 --read-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --unlock-fd)
+                --write-fd)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
+                --unlock-fd)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --conflict-exit-code)

@@ -33,34 +33,34 @@ complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "clean" -d 'Remove loc
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the open descriptor N of the caller\'s' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the open descriptor N of the caller\'s' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the open descriptor N of the caller\'s' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait this long for all the locks together: 5s, 1m 30s, 250ms, or seconds, 2.5' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, 1m 30s, or seconds, 2.5; 0 for ever' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does, instead of lock files'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'Say who is waited for, how long the lock took and was held, and what could not be recorded'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'Say who is waited for, how long the lock took, and how long it was held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the open descriptor N of the caller\'s' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the open descriptor N of the caller\'s' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the open descriptor N of the caller\'s' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does, instead of lock files'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'Say who is waited for, how long the lock took and was held, and what could not be recorded'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'Say who is waited for, how long the lock took, and how long it was held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; on its own, the lock directory to show' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks on the named files or directories themselves'
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [. if nothing is named]'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'

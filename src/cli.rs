@@ -34,7 +34,7 @@ pub enum Action {
     /// Run a command under locks if they can be had at once, or ask whether they could.
     ///
     /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
-    /// exits with status 0 if the locks could be had now.
+    /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
     #[command(after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
     /// Show who holds locks, since when, and whether they are alive.
@@ -51,65 +51,88 @@ pub enum Action {
     Clean(CleanArgs),
 }
 
-const RUN_USAGE: &str = "gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...";
-const TRY_USAGE: &str = "gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]";
+const RUN_USAGE: &str = "\
+gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...
+       gtlock run [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
+       gtlock run --unlock-fd N";
+const TRY_USAGE: &str = "\
+gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]
+       gtlock try [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]";
+
+const LOCKS: &str = "Locks";
+const BUSY: &str = "If a lock is busy";
+const COMMAND: &str = "The command";
+const MESSAGES: &str = "Messages";
 
 /// Which locks, and how to talk about them.
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, no writer.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
     pub read: Vec<PathBuf>,
 
     /// Take an exclusive lock on FILE: nobody else may hold it.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
-
-    /// Take an exclusive lock on the open descriptor N of the caller's.
-    ///
-    /// Without a command it stays locked when gtlock has ended, until the caller closes it.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true)]
-    pub write_fd: Vec<i32>,
-
-    /// Take a shared lock on the open descriptor N of the caller's.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true)]
-    pub read_fd: Vec<i32>,
-
-    /// Drop the lock on the open descriptor N of the caller's.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
-          conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"])]
-    pub unlock_fd: Vec<i32>,
-
-    /// Lock the named files or directories themselves, as flock(1) does, instead of lock files.
-    ///
-    /// A file is created if it does not exist, and never written to.
-    #[arg(long, conflicts_with = "lock_dir")]
-    pub direct: bool,
 
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///
     /// Made if it does not exist. Data files of the same name then share a lock.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
 
+    /// Lock the named files or directories themselves, as flock(1) does.
+    ///
+    /// A file is created if it does not exist, and never written to. One that is saved by a rename takes its
+    /// lock along, so that the next program locks the new file and runs at the same time: do without --direct
+    /// then.
+    #[arg(long, conflicts_with = "lock_dir", help_heading = LOCKS)]
+    pub direct: bool,
+
+    /// Take a shared lock on the descriptor N, which the caller has open.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+          help_heading = LOCKS)]
+    pub read_fd: Vec<i32>,
+
+    /// Take an exclusive lock on the descriptor N, which the caller has open.
+    ///
+    /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+          help_heading = LOCKS)]
+    pub write_fd: Vec<i32>,
+
+    /// Drop the lock on the descriptor N, which the caller has open.
+    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+          conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
+    pub unlock_fd: Vec<i32>,
+
     /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true)]
+    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true,
+          help_heading = BUSY, display_order = 100)]
     pub conflict_exit_code: u8,
 
     /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
-    #[arg(short = 'o', long)]
+    ///
+    /// Otherwise the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
+    /// closed for the command.
+    #[arg(short = 'o', long, help_heading = COMMAND)]
     pub close: bool,
 
     /// Become the command instead of waiting for it; the lock lasts until its last inheritor ends.
-    #[arg(short = 'F', long, conflicts_with = "close")]
+    ///
+    /// There is no second process, and signals reach the command directly. What the command leaves running
+    /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
+    #[arg(short = 'F', long, conflicts_with = "close", help_heading = COMMAND)]
     pub no_fork: bool,
 
     /// Say nothing but errors; a refused lock is not one.
-    #[arg(short, long, conflicts_with = "verbose")]
+    #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
     pub quiet: bool,
 
-    /// Say who is waited for, how long the lock took and was held, and what could not be recorded.
-    #[arg(short, long)]
+    /// Say who is waited for, how long the lock took, and how long it was held.
+    ///
+    /// And why the holder could not be recorded in the lock file, if it could not.
+    #[arg(short, long, help_heading = MESSAGES)]
     pub verbose: bool,
 }
 
@@ -123,18 +146,19 @@ pub struct RunArgs {
     #[command(flatten)]
     pub lock: LockArgs,
 
-    /// Wait this long for all the locks together: 5s, 1m 30s, 250ms, or seconds, 2.5.
+    /// Wait at most this long for all the locks together: 5s, 1m 30s, or seconds, 2.5; 0 for ever.
     ///
-    /// 0 waits for ever; a negative time, -1, does not wait.
+    /// A negative time, -1, does not wait at all.
     #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
-          value_parser = parse_timeout, allow_hyphen_values = true)]
+          value_parser = parse_timeout, allow_hyphen_values = true, help_heading = BUSY)]
     pub timeout: Wait,
 
     /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].
     ///
     /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
     /// at least 100 ms.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
+          help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
 
     /// The command to run, and its arguments.
@@ -157,7 +181,7 @@ pub struct TryArgs {
 /// The arguments of `gtlock status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// What to show [.gastown/locks if nothing is named].
+    /// Data files, lock files or directories to show [.gastown/locks if nothing is named].
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
@@ -165,11 +189,13 @@ pub struct StatusArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub lock_dir: Option<PathBuf>,
 
-    /// Show the locks on the named files or directories themselves.
+    /// Show the locks that run --direct and flock(1) take on the named files or directories themselves.
     #[arg(long, conflicts_with_all = ["lock_dir", "recursive"], requires = "paths")]
     pub direct: bool,
 
     /// Show every .gastown/locks below the named directories [. if nothing is named].
+    ///
+    /// Follows no symbolic links below them, and does not look into .git.
     #[arg(short = 'R', long, conflicts_with = "lock_dir")]
     pub recursive: bool,
 
@@ -190,6 +216,8 @@ pub struct CleanArgs {
     pub lock_dir: Vec<PathBuf>,
 
     /// Clean every .gastown/locks below the named directories [. if nothing is named].
+    ///
+    /// Follows no symbolic links below them, and does not look into .git.
     #[arg(short = 'R', long)]
     pub recursive: bool,
 

@@ -50,11 +50,29 @@ fn page(command: Command, prose: &str) -> String {
         if has_subcommands {
             man.render_subcommands_section(&mut page)?;
         }
-        man.render_options_section(&mut page)?;
+        let mut options = Vec::new();
+        man.render_options_section(&mut options)?;
+        page.extend(with_subsections(&super::text(options)).into_bytes());
         exit_status(runs).to_writer(&mut page)
     })();
     rendered.expect("a vector takes everything");
     tidy(&super::text(page)) + prose
+}
+
+/// The options under one heading: what clap renders as a section for each group becomes a subsection.
+fn with_subsections(options: &str) -> String {
+    let mut changed = String::new();
+    for line in options.lines() {
+        match line.strip_prefix(".SH ").map(|heading| heading.trim_matches('"')) {
+            None | Some("OPTIONS") => changed.push_str(line),
+            Some(heading) => {
+                let (first, rest) = heading.split_at(1);
+                changed.push_str(&format!(".SS \"{first}{}\"", rest.to_lowercase()));
+            }
+        }
+        changed.push('\n');
+    }
+    changed
 }
 
 fn exit_status(runs: bool) -> Roff {
