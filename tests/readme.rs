@@ -1,4 +1,4 @@
-//! Every command in the README does what it shows.
+//! Every command in the README and in `docs/` does what it shows.
 //!
 //! Each block marked `sh` is run by bash in a scratch directory, with gtlock first on the path. What it
 //! prints is compared with the `text` block that follows it at once. A comment before the block can say
@@ -15,10 +15,16 @@ use std::process::{Command, Stdio};
 use gtlock::exit;
 
 const README: &str = include_str!("../README.md");
+const TEXTS: [(&str, &str); 3] = [
+    ("README.md", README),
+    ("docs/flock.md", include_str!("../docs/flock.md")),
+    ("docs/json.md", include_str!("../docs/json.md")),
+];
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
 #[derive(Default)]
 struct Block<'a> {
+    file: &'a str,
     line: usize,
     label: &'a str,
     body: String,
@@ -35,17 +41,21 @@ impl<'a> Block<'a> {
 }
 
 fn blocks() -> Vec<Block<'static>> {
+    TEXTS.into_iter().flat_map(|(file, text)| blocks_of(file, text)).collect()
+}
+
+fn blocks_of(file: &'static str, text: &'static str) -> Vec<Block<'static>> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut comment = "";
     let mut follows_block = false;
-    let mut lines = README.lines().enumerate();
+    let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if let Some(label) = line.strip_prefix("```") {
             let body: String =
                 lines.by_ref().map_while(|(_, line)| (line != "```").then(|| format!("{line}\n"))).collect();
             match blocks.last_mut() {
                 Some(last) if label == "text" && follows_block => last.output = Some(body),
-                _ => blocks.push(Block { line: number + 1, label, body, comment, output: None }),
+                _ => blocks.push(Block { file, line: number + 1, label, body, comment, output: None }),
             }
         }
         follows_block = line.starts_with("```");
@@ -70,16 +80,17 @@ fn every_sh_block_prints_what_it_shows() {
 fn check(block: &Block) {
     if let Some(missing) = block.remarks("needs").find(|program| !is_installed(program)) {
         // Not eprintln, which the test harness would swallow.
-        let _ = writeln!(io::stderr(), "skipped: README.md:{} needs {missing}", block.line);
+        let _ = writeln!(io::stderr(), "skipped: {}:{} needs {missing}", block.file, block.line);
         return;
     }
     let (succeeded, printed) = run(block);
-    assert!(succeeded, "README.md:{}: the block fails:\n{printed}", block.line);
+    assert!(succeeded, "{}:{}: the block fails:\n{printed}", block.file, block.line);
     let Some(shown) = &block.output else { return };
     let varies: Vec<&str> = block.remarks("varies").collect();
     assert!(
         matches(shown, &printed, &varies),
-        "README.md:{}: shows\n{shown}but prints\n{printed}",
+        "{}:{}: shows\n{shown}but prints\n{printed}",
+        block.file,
         block.line
     );
 }
@@ -136,6 +147,20 @@ fn matches(shown: &str, printed: &str, varies: &[&str]) -> bool {
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    for (file, text) in TEXTS {
+        let dir = Path::new(REPOSITORY).join(file);
+        for target in
+            text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
+            let path = target.split('#').next().unwrap_or_default();
+            let is_elsewhere = path.is_empty() || path.contains("://");
+            assert!(is_elsewhere || dir.with_file_name(path).exists(), "{file}: no {path}");
+        }
+    }
 }
 
 #[test]
