@@ -168,7 +168,7 @@ fn a_file_that_is_named_through_two_mounts_in_one_command_is_locked_once_in_the_
     for [here, there] in [["--read", "--write"], ["--write", "--read"], ["--write", "--write"]] {
         let script = format!(
             r#"mount --bind "$2" "$2/mnt" || exit
-            gtlock run {here} "$1" {there} "$2/mnt/state.json" -- sh -c 'cat "$0"; flock -n "$0" true; echo $?
+            exec gtlock run {here} "$1" {there} "$2/mnt/state.json" -- sh -c 'cat "$0"; flock -n "$0" true; echo $?
             flock -sn "$0" true; echo $?' "$2/.gastown/locks/state.json.lock""#
         );
         let Some(both) = mounting(&script, &data) else { return };
