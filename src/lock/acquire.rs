@@ -10,7 +10,8 @@ use super::error::{Error, Target};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::{
-    Descriptor, FileLock, Guard, Kind, Locked, Mode, Place, Wait, flock, inspect, path, record, wait,
+    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path,
+    record, wait,
 };
 use crate::process::Processes;
 use crate::sys::{self, FileId};
@@ -23,6 +24,9 @@ pub const MOST_MISMATCHES: u32 = 100;
 /// How long a request that does not wait still waits for a lock whose record names no live holder: long
 /// enough for whoever only looks at it (`status`, `clean`) to be scheduled and let go.
 pub const CONFIRMATION: Duration = Duration::from_millis(50);
+
+/// How often a request that does not wait starts again where the lock that refused it turns out to be free.
+const MOST_LOOKS: u32 = 10;
 
 /// A wait that goes on.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +137,7 @@ impl Waiter<'_> {
         let fail = |e| Error::io(lock, e);
         let mut passed = false;
         let mut mismatches = 0;
+        let mut looks = 0;
         while mismatches < MOST_MISMATCHES {
             let file = match target.kind {
                 Kind::LockFile => open_lock(lock)?,
@@ -155,7 +160,15 @@ impl Waiter<'_> {
                 mismatches += 1; // unless the check below is passed
                 file
             } else {
-                self.wait_for(file, target)?
+                match self.wait_for(file, target) {
+                    // On a busy machine even a passing look may outlast the confirmation.
+                    Err(Error::Busy(_)) if looks < MOST_LOOKS && !self.is_held(target) => {
+                        looks += 1;
+                        self.confirm_until = None;
+                        continue;
+                    }
+                    waited => waited?,
+                }
             };
             let stat = sys::stat(&file).map_err(fail)?;
             let there = sys::stat_path(lock).map_err(fail)?;
@@ -167,6 +180,12 @@ impl Waiter<'_> {
             }
         }
         Err(unstable(lock))
+    }
+
+    /// Whether a lock that has just been refused is held by more than somebody's look at it.
+    fn is_held(&mut self, target: &Target) -> bool {
+        let found = inspect::inspect(&target.lock, target.kind, &mut self.processes);
+        !matches!(found, Ok(None | Some(Inspection { state: State::Free | State::Stale, .. })))
     }
 
     /// The gate that this request has to heed, if there is one.
