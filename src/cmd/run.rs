@@ -1,7 +1,7 @@
 //! `gtlock run` and `gtlock try`, which is `run` that never waits.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Instant;
 
@@ -125,6 +125,12 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::
     match ended {
         Ok(Ended::Exited(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
+        Ok(Ended::Unknown(error)) => {
+            // It may still run: the locks are to last as long as what it inherited.
+            guard.leave();
+            let error = io::Error::from_raw_os_error(error);
+            Err(error).with_context(|| format!("{program}: was started, but cannot be waited for"))
+        }
         Err(e) if e.kind() == ErrorKind::NotFound => {
             let is_path = command[0].as_encoded_bytes().contains(&b'/');
             let why = if is_path && Path::new(&command[0]).exists() {

@@ -42,10 +42,10 @@ impl Guard {
     }
 
     /// Leaves the locks held, on the open file descriptions that they are on: with
-    /// [`FileLock::and_open_file`](super::FileLock::and_open_file) that is the caller's. All others are
-    /// released when this process ends.
-    pub fn leave(self) {
-        std::mem::forget(self);
+    /// [`FileLock::and_open_file`](super::FileLock::and_open_file) that is the caller's, and commands may have
+    /// [inherited](Self::make_inheritable) the others. What nobody shares is released when this process ends.
+    pub fn leave(&mut self) {
+        self.locked.drain(..).for_each(std::mem::forget);
     }
 
     /// The value of `GTLOCK_HELD` for a command run under these locks.

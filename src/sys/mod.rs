@@ -51,4 +51,6 @@ pub enum Ended {
     Exited(i32),
     /// This signal killed it.
     Killed(i32),
+    /// How is not known, nor whether it has: waiting for it failed with this error of the system.
+    Unknown(i32),
 }

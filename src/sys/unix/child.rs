@@ -69,7 +69,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
     let early = signals.pending().filter(|signal| signal.si_signo != SIGCHLD && !is_from(child, signal));
     early.for_each(|signal| pass_on(&signal));
     loop {
-        if let Some(ended) = reap(child).map_err(io::Error::other)? {
+        if let Some(ended) = reap(child) {
             // Its handlers go with this process, which has nothing left to do. To take them away one by one
             // would be an eighth of all its instructions.
             std::mem::forget(signals);
@@ -84,7 +84,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
 }
 
 /// Collects every child that has ended: as process 1 of a container, gtlock gets the orphans too.
-fn reap(child: Pid) -> io::Result<Option<Ended>> {
+fn reap(child: Pid) -> Option<Ended> {
     loop {
         let mut status = 0;
         // SAFETY: waitpid writes the status to a live integer. (nix's own refuses the realtime signals,
@@ -93,14 +93,14 @@ fn reap(child: Pid) -> io::Result<Option<Ended>> {
         let reaped = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
         let status = ExitStatus::from_raw(status);
         match reaped {
-            0 => return Ok(None),
+            0 => return None,
             -1 if Errno::last() == Errno::EINTR => {}
-            -1 => return Err(io::Error::last_os_error()),
+            -1 => return Some(Ended::Unknown(Errno::last_raw())),
             pid if pid == child.as_raw() => {
-                return Ok(match (status.code(), status.signal()) {
+                return match (status.code(), status.signal()) {
                     (Some(code), _) => Some(Ended::Exited(code)),
                     (None, signal) => signal.map(Ended::Killed),
-                });
+                };
             }
             _ => {}
         }
