@@ -112,12 +112,13 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     };
     let parent = path.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
     let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);
-    if path.is_dir() {
+    let below = lock::lock_dir_below(path);
+    let (is_directory, has_locks) = (is_directory(path), is_directory(&below));
+    if matches!(is_directory, Ok(true)) {
         if is_lock_dir(path) {
             return in_directory(path);
         }
-        let below = lock::lock_dir_below(path);
-        if below.is_dir() || path.file_name().is_none() {
+        if matches!(has_locks, Ok(true)) || path.file_name().is_none() {
             return in_directory(&below);
         }
     } else if lock::is_lock_dir(path) {
@@ -129,9 +130,19 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     if let Some(lock_dir) = lock_dir {
         data = data.lock_dir(lock_dir);
     }
-    match data.lock_paths() {
-        Ok(locks) => locks.into_iter().map(|lock| Ok(Asked::named(lock, Kind::LockFile))).collect(),
-        Err(e) => vec![Err(e)],
+    // What may be a directory of locks is not to be taken for data, whose lock would be free.
+    match (data.lock_paths(), is_directory.and(has_locks)) {
+        (Ok(locks), Ok(_)) => locks.into_iter().map(|lock| Ok(Asked::named(lock, Kind::LockFile))).collect(),
+        (Err(e), _) | (Ok(_), Err(e)) => vec![Err(e)],
+    }
+}
+
+/// Whether there is a directory at a path; an error if that cannot be told.
+fn is_directory(path: &Path) -> Result<bool, Error> {
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.is_dir()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(Error::Io { path: path.to_owned(), error }),
     }
 }
 

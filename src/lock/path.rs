@@ -89,7 +89,7 @@ fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Err
         }
         _ => Error::io(parent, source),
     })?;
-    if !dir.is_dir() {
+    if !dir.metadata().map_err(|e| Error::io(&dir, e))?.is_dir() {
         return Err(Error::invalid(named, format!("{} is not a directory", escaped(parent))));
     }
     Ok((dir, name.to_owned()))
