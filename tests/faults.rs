@@ -1,0 +1,368 @@
+//! System calls that fail: each call of a run, one at a time, by strace's fault injection.
+//!
+//! Whatever fails, the outcome is the right one or an error in one line with its code; the command never
+//! runs without the lock, no lock stays held, nothing that gtlock did not write is changed, and nothing
+//! hangs. Every call gets one of the errors that fit it; with `GTLOCK_FAULTS=all` each of them in turn.
+//!
+//! strace follows gtlock's first thread only, so that the command, and the thread that waits for a lock, get
+//! none of the faults, except where a test says so.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use assert_cmd::cargo::cargo_bin;
+use common::{Holder, assert_held, lock_file, process, skip, to_its_end};
+
+/// The errors that a call is made to fail with.
+const FAULTS: [(&str, &[&str]); 24] = [
+    ("openat", &["EACCES", "EMFILE", "EINTR", "EIO", "ENOMEM", "EROFS", "ENOSPC", "EAGAIN"]),
+    ("open", &["EACCES", "EMFILE", "EIO"]),
+    ("flock", &["EINTR", "ENOLCK", "EIO", "EAGAIN"]),
+    ("pread64", &["EIO", "EINTR"]),
+    ("pwrite64", &["ENOSPC", "EIO", "EINTR"]),
+    ("ftruncate", &["EIO", "ENOSPC", "EINTR"]),
+    ("statx", &["EACCES", "EIO", "ENOMEM"]),
+    ("fstat", &["EIO"]),
+    ("newfstatat", &["EIO", "EACCES"]),
+    ("readlink", &["EACCES", "EIO", "ENOMEM"]),
+    ("getcwd", &["ENOENT", "EACCES"]),
+    ("mkdir", &["EACCES", "ENOSPC", "EROFS"]),
+    ("unlink", &["EACCES", "EROFS", "EIO"]),
+    ("unlinkat", &["EACCES", "EROFS", "EIO"]),
+    ("getdents64", &["EIO"]),
+    ("fcntl", &["EMFILE"]),
+    ("socketpair", &["EMFILE", "ENOMEM"]),
+    ("clone", &["EAGAIN", "ENOMEM"]),
+    ("clone3", &["EAGAIN", "ENOMEM"]),
+    ("vfork", &["EAGAIN", "ENOMEM"]),
+    ("wait4", &["EINTR", "ECHILD"]),
+    ("waitid", &["EINTR", "ECHILD"]),
+    ("recvfrom", &["EINTR"]),
+    ("kill", &["EPERM"]),
+];
+
+/// Tells whether the lock that it runs under is held, as it begins and a moment later.
+const COMMAND: &str = r#"
+    flock -n "$1" true; echo "flock: $?" >> "$2"
+    sleep 0.02
+    flock -n "$1" true; echo "flock: $?" >> "$2"
+"#;
+
+/// What the data, and a file in the lock directory that is not a lock file, hold.
+const PRECIOUS: &str = "precious\n";
+
+/// One state of things, and what is asked of gtlock in it.
+struct Scene {
+    dir: tempfile::TempDir,
+    data: PathBuf,
+    /// What gtlock is asked about: the data, or a directory.
+    named: PathBuf,
+    /// The lock file that the command looks at.
+    lock: PathBuf,
+}
+
+impl Scene {
+    fn new(data: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let state = dir.path().join("state.json");
+        fs::write(&state, PRECIOUS).expect("it can be written");
+        symlink("state.json", dir.path().join("alias")).expect("it can be made");
+        let data = dir.path().join(data);
+        Self { named: data.clone(), data, lock: lock_file(&state), dir }
+    }
+
+    /// With a lock file that somebody who is dead has left.
+    fn with_stale_record(self) -> Self {
+        fs::create_dir_all(self.lock.parent().expect("a directory")).expect("it can be made");
+        fs::write(&self.lock, "4200000000\n").expect("it can be written");
+        fs::write(self.lock.with_file_name("notes.lock"), PRECIOUS).expect("it can be written");
+        self
+    }
+
+    fn command(&self) -> Vec<PathBuf> {
+        let words = ["--", "sh", "-c", COMMAND, "sh"].map(PathBuf::from);
+        words.into_iter().chain([self.lock.clone(), self.dir.path().join("ran")]).collect()
+    }
+
+    /// What the command has found, if it has run.
+    fn found(&self) -> Option<String> {
+        fs::read_to_string(self.dir.path().join("ran")).ok()
+    }
+}
+
+/// gtlock under strace, with one fault or none.
+fn traced(scene: &Scene, arguments: &[&str], runs_command: bool, option: &str, follow: bool) -> Output {
+    let mut strace = process("strace");
+    if follow {
+        strace.arg("-f");
+    }
+    strace.arg("-o").arg(scene.dir.path().join("trace")).args(["-e", option]);
+    strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&scene.named).current_dir(scene.dir.path());
+    if runs_command {
+        strace.args(scene.command());
+    }
+    to_its_end(strace).output().expect("strace runs")
+}
+
+fn can_inject(what: &str) -> bool {
+    let mut strace = Command::new("strace");
+    strace.args(["-o", "/dev/null", "-e", "inject=unlink:error=EIO:when=1", "true"]);
+    let can = strace.output().is_ok_and(|output| output.status.success());
+    if !can {
+        skip(what, "no strace, or it may not trace");
+    }
+    can
+}
+
+/// The calls that a run without a fault makes, by name and how many.
+fn calls(scene: &Scene) -> BTreeMap<String, usize> {
+    let trace = fs::read_to_string(scene.dir.path().join("trace")).expect("strace wrote it");
+    let mut calls = BTreeMap::new();
+    for line in trace.lines() {
+        // With -f the number of the process comes first.
+        let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        if let Some((name, _)) = line.split_once('(') {
+            *calls.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    calls
+}
+
+/// Does it once as it is, and then once for each fault; `check` gets what became of it, and the error.
+fn each_fault(
+    what: &str,
+    arguments: &[&str],
+    runs_command: bool,
+    only: Option<&str>,
+    set_up: impl Fn() -> (Scene, Option<Holder>),
+    check: impl Fn(&Scene, &Output, Option<(&str, &str)>),
+) {
+    if !can_inject(what) {
+        return;
+    }
+    let follow = only.is_some();
+    let (scene, holder) = set_up();
+    let output = traced(&scene, arguments, runs_command, "trace=all", follow);
+    check(&scene, &output, None);
+    drop(holder);
+    let calls = calls(&scene);
+    let all = std::env::var_os("GTLOCK_FAULTS").is_some_and(|value| value == "all");
+    let mut injected = 0;
+    for (call, errors) in FAULTS.into_iter().filter(|(call, _)| only.is_none_or(|only| only == *call)) {
+        for index in 1..=calls.get(call).copied().unwrap_or(0) {
+            let in_turn = &errors[index % errors.len()..][..1];
+            for error in if all || only.is_some() { errors } else { in_turn } {
+                let (scene, holder) = set_up();
+                let option = format!("inject={call}:error={error}:when={index}");
+                let output = traced(&scene, arguments, runs_command, &option, follow);
+                injected += 1;
+                if let ("wait4" | "waitid", Some(_)) = (call, scene.found()) {
+                    common::eventually("the command ends", || {
+                        scene.found().is_some_and(|found| lines(found.as_bytes()) == 2)
+                    });
+                }
+                let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    sound(&scene, &output);
+                    check(&scene, &output, Some((call, error)));
+                    drop(holder);
+                    common::eventually("the lock is free", || {
+                        let mut gtlock = common::gtlock();
+                        gtlock.args(["try", "-q", "--write"]).arg(&scene.data).ok().is_ok()
+                    });
+                }));
+                if told.is_err() {
+                    let trace = fs::read_to_string(scene.dir.path().join("trace")).unwrap_or_default();
+                    let trace: Vec<&str> =
+                        trace.lines().skip_while(|line| !line.contains(".gastown")).collect();
+                    panic!("{what}: {option}: {output:?}, found {:?}\n{}", scene.found(), trace.join("\n"));
+                }
+            }
+        }
+    }
+    assert!(injected > 0, "{what}: no call to make fail: {calls:?}");
+    let _ = writeln!(std::io::stderr(), "faults: {what}: {injected}");
+}
+
+/// What must be so whatever fails.
+fn sound(scene: &Scene, output: &Output) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("panicked"), "a panic");
+    assert!(stderr.lines().all(|line| line.starts_with("gtlock: ")), "errors are lines of gtlock's");
+    match output.status.code() {
+        Some(125..=127) => assert!(!stderr.is_empty(), "it says what is wrong"),
+        Some(0 | 75) => {}
+        _ => panic!("a documented code"),
+    }
+    let content = fs::read_to_string(scene.dir.path().join("state.json"));
+    assert_eq!(content.expect("the data is there"), PRECIOUS);
+    let notes = scene.lock.with_file_name("notes.lock");
+    let notes = fs::read_to_string(&notes).map_or(true, |content| content == PRECIOUS);
+    assert!(notes, "a file that is no lock file is left as it was");
+    let record = fs::read_to_string(&scene.lock).unwrap_or_default();
+    assert!(record.bytes().all(|b| b.is_ascii_digit() || b == b'\n'), "{record:?} is a record");
+    if let Some(found) = scene.found() {
+        assert!(!found.contains("flock: 0"), "the command ran without the lock");
+    }
+}
+
+fn lines(text: &[u8]) -> usize {
+    String::from_utf8_lossy(text).lines().count()
+}
+
+/// Of a run on a free lock: done, or an error.
+fn ran_or_failed(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
+    match output.status.code() {
+        Some(0) => assert_eq!(scene.found().expect("the command ran"), "flock: 1\nflock: 1\n"),
+        Some(125) => assert!(fault.is_some() && lines(&output.stderr) == 1),
+        _ => panic!("neither done nor an error"),
+    }
+    if fault.is_none() {
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[test]
+fn a_writer_of_a_file_that_was_never_locked() {
+    let arguments = ["run", "-q", "--write"];
+    let set_up = || (Scene::new("state.json"), None);
+    each_fault("a new lock", &arguments, true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_writer_of_a_link() {
+    let set_up = || (Scene::new("alias").with_stale_record(), None);
+    each_fault("a link", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_reader_beside_another() {
+    let set_up = || {
+        let scene = Scene::new("state.json").with_stale_record();
+        let other = Holder::reader(&scene.data);
+        (scene, Some(other))
+    };
+    // The command asks for the lock exclusively, so the other reader is enough to refuse it: what counts
+    // here is the rest.
+    each_fault("a reader", &["run", "-q", "--read"], true, None, set_up, |scene, output, fault| {
+        ran_or_failed(scene, output, fault);
+        let record = fs::read_to_string(&scene.lock).expect("it is there");
+        assert!(record.lines().count() >= 1, "the other reader's line stays: {record:?}");
+    });
+}
+
+#[test]
+fn a_reader_alone() {
+    let set_up = || (Scene::new("state.json").with_stale_record(), None);
+    each_fault("a lone reader", &["run", "-q", "--read"], true, None, set_up, ran_or_failed);
+}
+
+fn held() -> (Scene, Option<Holder>) {
+    let scene = Scene::new("state.json").with_stale_record();
+    let holder = Holder::writer(&scene.data);
+    (scene, Some(holder))
+}
+
+/// Of a request for a lock that stays held: refused, or an error.
+fn refused_or_failed(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
+    assert_eq!(scene.found(), None, "the command did not run");
+    match output.status.code() {
+        Some(75) => assert!(output.stderr.is_empty()),
+        Some(125) => assert!(fault.is_some() && lines(&output.stderr) == 1),
+        _ => panic!("neither refused nor an error"),
+    }
+    assert_held(&scene.data);
+}
+
+#[test]
+fn a_writer_that_times_out() {
+    let arguments = ["run", "-q", "--timeout=80ms", "--write"];
+    each_fault("a timeout", &arguments, true, None, held, refused_or_failed);
+    // In the thread that waits, too.
+    each_fault("a waiting thread", &arguments, true, Some("flock"), held, refused_or_failed);
+}
+
+#[test]
+fn a_reader_that_times_out_at_a_gate() {
+    let arguments = ["run", "-q", "--timeout=80ms", "--read"];
+    let set_up = || {
+        let (scene, holder) = held();
+        fs::write(format!("{}.gate", scene.lock.display()), "4200000000\n").expect("it can be written");
+        (scene, holder)
+    };
+    each_fault("a gate", &arguments, true, None, set_up, refused_or_failed);
+}
+
+#[test]
+fn a_writer_that_polls() {
+    let arguments = ["run", "-q", "--timeout=30ms", "--retry-delay=10ms", "--write"];
+    each_fault("polling", &arguments, true, None, held, refused_or_failed);
+}
+
+#[test]
+fn try_on_a_lock_that_is_held() {
+    each_fault("try, held", &["try", "-q", "--write"], false, None, held, refused_or_failed);
+}
+
+#[test]
+fn try_on_a_lock_that_is_free() {
+    let set_up = || (Scene::new("state.json").with_stale_record(), None);
+    each_fault("try, free", &["try", "-q", "--write"], false, None, set_up, |_, output, fault| match output
+        .status
+        .code()
+    {
+        Some(0) => assert!(output.stderr.is_empty()),
+        Some(125) => assert!(fault.is_some()),
+        _ => panic!("neither free nor an error"),
+    });
+}
+
+#[test]
+fn status_of_a_held_a_stale_and_a_foreign_lock_file() {
+    let set_up = || {
+        let (mut scene, holder) = held();
+        fs::write(scene.lock.with_file_name("stale.lock"), "4200000000\n").expect("it can be written");
+        fs::remove_file(scene.lock.with_file_name("notes.lock")).expect("it is there");
+        scene.named = scene.dir.path().to_owned();
+        (scene, holder)
+    };
+    let what_it_says = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
+        let said = fault.is_some() && output.status.code() == Some(125);
+        assert!(said || output.status.success());
+        assert_eq!(said, !output.stderr.is_empty());
+        assert!(said || !output.stdout.is_empty());
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let locks = document["locks"].as_array().expect("a list");
+        assert!(said || locks.len() == 2, "both are shown, or there is an error");
+        for lock in locks {
+            let is_held = Path::new(lock["lock"].as_str().expect("a path")) == scene.lock;
+            assert_eq!(lock["state"], if is_held { "held" } else { "stale" });
+        }
+    };
+    each_fault("status", &["status", "--json"], false, None, set_up, what_it_says);
+}
+
+#[test]
+fn clean_of_a_held_a_stale_and_a_foreign_lock_file() {
+    let set_up = || {
+        let (mut scene, holder) = held();
+        fs::write(scene.lock.with_file_name("stale.lock"), "4200000000\n").expect("it can be written");
+        scene.named = scene.lock.parent().expect("a directory").to_owned();
+        (scene, holder)
+    };
+    let cleaned = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
+        let said = fault.is_some() && output.status.code() == Some(125);
+        assert!(said || output.status.success());
+        assert_eq!(said, !output.stderr.is_empty());
+        let stale = scene.lock.with_file_name("stale.lock");
+        assert!(said || !stale.exists(), "what is stale is gone, or there is an error");
+        assert_held(&scene.dir.path().join("state.json"));
+    };
+    each_fault("clean", &["clean", "-q"], false, None, set_up, cleaned);
+}
