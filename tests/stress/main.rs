@@ -186,7 +186,7 @@ impl Stress {
             if running.values().any(|(_, since)| since.elapsed() > HANGS_AFTER) {
                 // Whoever waits for these would wait for ever: there is no way on from here.
                 for (pid, (what, since)) in running.iter() {
-                    say(&format!("{pid} runs for {:?}: {what}", since.elapsed()));
+                    say(&format!("{pid} runs for {:?}: {what}{}", since.elapsed(), asleep_in(*pid)));
                 }
                 let status = gtlock_process().args(["status", "-R"]).arg(&self.dir).output();
                 say(&String::from_utf8_lossy(&status.map(|output| output.stdout).unwrap_or_default()));
@@ -397,6 +397,17 @@ impl Stress {
 fn shown(gtlock: &Command) -> String {
     let arguments = gtlock.get_args().map(|argument| argument.to_string_lossy());
     arguments.take_while(|argument| argument != "--").collect::<Vec<_>>().join(" ")
+}
+
+/// Where in the kernel each thread of a process and of its children sleeps.
+fn asleep_in(pid: u32) -> String {
+    let mut found = String::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok) {
+        let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        found.extend([", ", &pid.to_string(), " in ", &read("wchan")]);
+        found.extend(read("children").split_whitespace().filter_map(|pid| pid.parse().ok()).map(asleep_in));
+    }
+    found
 }
 
 fn to_pid(pid: u32) -> Pid {
