@@ -1,0 +1,148 @@
+//! Surroundings that are against it: a full disk, too few descriptors, no `/proc`, other PID namespaces, and
+//! more lock files than anybody has.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::{Holder, assert_free, assert_held, data, gtlock, lock_file, process, skip, to_its_end};
+use predicates::prelude::*;
+
+/// A shell script in mount and PID namespaces of its own; `$1` is the data file, `$2` its directory. `None`,
+/// and a word about it, where that is not allowed.
+fn unshared(what: &str, options: &[&str], script: &str, data: &Path) -> Option<Command> {
+    let unshare = || {
+        let mut unshare = process("unshare");
+        unshare.args(options);
+        unshare
+    };
+    if !unshare().arg("true").output().is_ok_and(|output| output.status.success()) {
+        skip(what, "unshare is not allowed");
+        return None;
+    }
+    let mut unshare = unshare();
+    unshare.args(["sh", "-c", script, "sh"]).arg(data).arg(data.parent().expect("a directory"));
+    Some(unshare)
+}
+
+#[test]
+fn on_a_full_file_system_a_new_lock_is_an_error_and_an_old_one_works_without_a_record() {
+    let (_dir, data) = data();
+    // Few pages and inodes, and all of them taken.
+    let script = r#"mount -t tmpfs -o size=64k,nr_inodes=8 none "$2" && cd "$2" || exit 9
+        gtlock try --write state.json || exit 8
+        i=0; while touch "fill.$((i += 1))" 2> /dev/null; do :; done
+        dd if=/dev/zero of=fill.1 bs=1k count=100 2> /dev/null
+        gtlock run -v --write state.json -- flock -n .gastown/locks/state.json.lock true
+        echo "old: $?"
+        gtlock run --write new.json -- echo ran
+        echo "new: $?""#;
+    let Some(full) = unshared("a full file system", &["-m"], script, &data) else { return };
+    let said = predicate::str::contains("state.json: locked for writing after ")
+        .and(predicate::str::contains(", without a record of the holder: No space left on device"))
+        .and(predicate::str::contains("new.json.lock: No space left on device"))
+        .and(predicate::str::contains("\n").count(3));
+    to_its_end(full).assert().success().stdout("old: 1\nnew: 125\n").stderr(said);
+}
+
+#[test]
+fn with_no_descriptor_left_it_is_an_error_and_the_command_does_not_run() {
+    let (_dir, data) = data();
+    assert_free(&data);
+    for limit in 3..=12 {
+        for action in ["run --write", "run --read", "try --write"] {
+            let script = format!(r#"ulimit -n {limit}; exec gtlock {action} "$1" -- echo ran"#);
+            let output = to_its_end(common::shell(&script, &data)).output().expect("sh starts");
+            let (said, ran) = (String::from_utf8_lossy(&output.stderr), output.stdout == b"ran\n");
+            match output.status.code() {
+                Some(0) => assert!(ran && said.is_empty(), "{action}, {limit}: {output:?}"),
+                Some(125) => {
+                    assert!(!ran && limit < 10, "{action}, {limit}: {output:?}");
+                    assert!(said.starts_with("gtlock: ") && said.lines().count() == 1, "{said}");
+                }
+                _ => panic!("{action}, {limit}: {output:?}"),
+            }
+            assert_free(&data);
+        }
+    }
+}
+
+#[test]
+fn without_proc_the_lock_works_and_its_holder_is_unknown() {
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    let script = r#"mount -t tmpfs none /proc || exit 9
+        gtlock status --json "$1"; echo "status: $?"
+        gtlock try -q --write "$1"; echo "try: $?"
+        gtlock run -q --timeout=50ms --read "$1" -- true; echo "run: $?"
+        gtlock run --write "$2/other.json" -- echo ran"#;
+    let Some(blind) = unshared("no /proc", &["-m"], script, &data) else { return };
+    let said = predicate::str::contains(r#""state": "held""#)
+        .and(predicate::str::contains("status: 0\ntry: 75\nrun: 75\nran\n"));
+    to_its_end(blind).assert().success().stdout(said).stderr("");
+    holder.release();
+}
+
+#[test]
+fn a_holder_in_another_pid_namespace_is_never_taken_for_none() {
+    let (_dir, data) = data();
+    let script = r#"exec gtlock run --write "$1" -- cat"#;
+    let what = "another PID namespace";
+    let options = ["-p", "-m", "-f", "--mount-proc"];
+    let Some(mut elsewhere) = unshared(what, &options, script, &data) else { return };
+    let holder = Holder::running(&mut elsewhere);
+    // Its number there is that of another process here, or of none.
+    assert_held(&data);
+    assert_eq!(common::status_of(&data)["state"], "held");
+    gtlock().args(["clean", "-q"]).arg(lock_file(&data).parent().expect("a directory")).assert().success();
+    assert_held(&data);
+
+    // And from there, a holder here.
+    let here = data.with_file_name("here.json");
+    let writer = Holder::writer(&here);
+    let script = r#"gtlock status --json "$1"; gtlock try -q --write "$1"; echo "try: $?""#;
+    let inside = unshared(what, &options, script, &here).expect("as before");
+    let unknown = predicate::str::contains(r#""state": "held""#).and(predicate::str::contains("try: 75\n"));
+    to_its_end(inside).assert().success().stdout(unknown).stderr("");
+    writer.release();
+    holder.release();
+    assert_free(&data);
+}
+
+#[test]
+fn status_and_clean_finish_with_thousands_of_lock_files() {
+    let (dir, data) = data();
+    assert_free(&data);
+    let locks = lock_file(&data).parent().expect("a directory").to_owned();
+    // GTLOCK_MANY=100000 for more than anybody has; each look at them has its own limit of time.
+    let many: usize = std::env::var("GTLOCK_MANY").ok().and_then(|many| many.parse().ok()).unwrap_or(2_000);
+    for number in 0..many {
+        fs::write(locks.join(format!("{number}.lock")), "4200000000\n").expect("it can be written");
+    }
+    let holder = Holder::writer(&data);
+    let table = gtlock().args(["status"]).arg(dir.path()).assert().success().stderr("");
+    let table = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
+    assert_eq!(table.lines().filter(|line| line.starts_with("stale ")).count(), many);
+    let said = format!("removed {many} lock files, 1 held\n");
+    gtlock().arg("clean").arg(&locks).assert().success().stdout(said).stderr("");
+    assert_eq!(fs::read_dir(&locks).expect("a directory").count(), 1);
+    holder.release();
+}
+
+#[test]
+fn nobody_to_talk_to_is_no_reason_to_panic_or_to_fail() {
+    let (_dir, data) = data();
+    let _holder = Holder::writer(&data);
+    for closed in [">&-", "2>&-", ">&- 2>&- <&-", "2>/dev/full"] {
+        for (action, code) in [("try --write", 75), ("run --timeout=10ms -v --read", 75), ("run --bad", 125)]
+        {
+            let script = format!(r#"gtlock {action} "$1" -- true {closed}; exit $?"#);
+            let output = to_its_end(common::shell(&script, &data)).output().expect("sh starts");
+            assert_eq!(output.status.code(), Some(code), "{action} {closed}: {output:?}");
+            assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
+        }
+    }
+}
