@@ -67,7 +67,7 @@ fn with_subsections(options: &str) -> String {
             None | Some("OPTIONS") => changed.push_str(line),
             Some(heading) => {
                 let (first, rest) = heading.split_at(1);
-                changed.push_str(&format!(".SS \"{first}{}\"", rest.to_lowercase()));
+                changed.extend([".SS \"", first, &rest.to_lowercase(), "\""]);
             }
         }
         changed.push('\n');
