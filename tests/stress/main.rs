@@ -37,8 +37,9 @@ use accounts::{Operation, Verdict};
 use command::Task;
 use common::{gtlock, gtlock_process};
 
-/// A process that runs longer than this hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(90);
+/// A process that runs longer than this hangs. A machine that is busy with other things, at a higher
+/// priority, has kept one from the processor for a minute and a half.
+const HANGS_AFTER: Duration = Duration::from_mins(5);
 
 /// What a lock file may hold at most: what is tidied at, and a line for everybody alive.
 const BOUND: u64 = 4096 + 1024;
