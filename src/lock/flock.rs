@@ -10,8 +10,8 @@ use super::Mode;
 
 /// Takes the lock if nobody holds a conflicting one; `false` if somebody does.
 ///
-/// A lock that this open file description already holds is converted. A conversion that is refused
-/// leaves it holding nothing.
+/// The file must not be locked through this handle already: flock(2) would convert that lock,
+/// `LockFileEx` add another to it.
 pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
     let taken = match mode {
         Mode::Shared => fs2::FileExt::try_lock_shared(file),
@@ -23,6 +23,13 @@ pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::Interrupted => try_lock(file, mode),
         Err(e) => Err(e),
     }
+}
+
+/// Takes the lock in another mode than the one that it is held in, if nobody else holds a conflicting one; if
+/// `false`, it is not held at all any more. Others may have held it in between, as with flock(2)'s own way.
+pub fn try_convert(file: &File, mode: Mode) -> io::Result<bool> {
+    unlock(file)?;
+    try_lock(file, mode)
 }
 
 /// Takes the lock if it can be had within `patience`, trying every `pause`; `false` if not. Unlike a wait in the

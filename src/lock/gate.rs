@@ -65,7 +65,7 @@ impl Drop for Gate {
 /// Goes through a gate that this process has locked shared. If it is still up, a writer that was killed
 /// has left it: it is taken away.
 pub fn pass(file: File, path: PathBuf) {
-    if is_up(&file, &path).is_some() && flock::try_lock(&file, Mode::Exclusive).unwrap_or(false) {
+    if is_up(&file, &path).is_some() && flock::try_convert(&file, Mode::Exclusive).unwrap_or(false) {
         drop(Gate::hold(file, path));
     }
 }

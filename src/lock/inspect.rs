@@ -175,7 +175,7 @@ fn probe(file: &File) -> io::Result<Option<Mode>> {
         return Ok(Some(Mode::Exclusive));
     }
     // Shared with others, or released since: only then the conversion succeeds.
-    Ok((!flock::try_lock(file, Mode::Exclusive)?).then_some(Mode::Shared))
+    Ok((!flock::try_convert(file, Mode::Exclusive)?).then_some(Mode::Shared))
 }
 
 fn recorded(record: &Record, id: FileId, processes: &mut Processes) -> Vec<Holder> {
