@@ -97,6 +97,7 @@ mod tests {
         assert!(!me.command.is_empty());
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_reaped_child_is_dead_and_a_zombie_too() {
         let mut child = std::process::Command::new("sh").args(["-c", ":"]).spawn().expect("sh runs");

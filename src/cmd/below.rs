@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::lock::{self, Error};
+use crate::sys;
 
 /// Every `.gastown/locks` below the directories, `.` if there are none: sorted, each path once, then what
 /// could not be looked into. Follows no symbolic link below them, and does not look into `.git`. A directory
@@ -24,7 +25,7 @@ pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<PathBuf, Error>> {
 }
 
 fn search(dir: &Path, found: &mut Vec<PathBuf>, errors: &mut Vec<Error>) -> Result<(), Error> {
-    let canonical = match dir.canonicalize() {
+    let canonical = match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         canonical => canonical.map_err(|error| Error::Io { path: dir.to_owned(), error })?,
     };

@@ -14,6 +14,7 @@ use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Kind, Mode, State, Waiters};
 use crate::process::{Liveness, Processes};
+use crate::sys;
 
 /// Shows who holds locks.
 ///
@@ -105,10 +106,10 @@ fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
 /// The locks that a path stands for: a lock file, all those of a directory, or those of a data file.
 fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     let is_lock_dir = |dir: &Path| {
-        let canonical = dir.canonicalize().ok();
+        let canonical = sys::canonicalize(dir).ok();
         canonical.as_deref().is_some_and(lock::is_lock_dir)
             || lock_dir
-                .is_some_and(|lock_dir| canonical.is_some() && lock_dir.canonicalize().ok() == canonical)
+                .is_some_and(|lock_dir| canonical.is_some() && sys::canonicalize(lock_dir).ok() == canonical)
     };
     let parent = path.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
     let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);

@@ -56,7 +56,7 @@ pub enum Reason {
 /// goes wrong with a single file is in [`Cleaned::errors`], and the rest is still done.
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
-    let canonical = match named.canonicalize() {
+    let canonical = match sys::canonicalize(named) {
         Ok(canonical) => canonical,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
         Err(e) => return Err(Error::io(named, e)),
@@ -123,8 +123,8 @@ fn clean_one(dir: &sys::Dir, name: &OsString, path: &Path, action: Action) -> io
     if !stat.is_file || stat.links != 1 || record::read(&file, path)?.is_none() {
         return Ok(Verdict::Kept(Reason::NotALockFile));
     }
-    if action == Action::Remove {
-        dir.remove_lock(name)?;
+    if action == Action::Remove && !dir.remove_lock(name)? {
+        return Ok(Verdict::Kept(Reason::Held));
     }
     Ok(Verdict::Removed) // and only now the lock goes, with the file
 }

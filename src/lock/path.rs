@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Place};
+use crate::sys;
 
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
@@ -52,7 +53,7 @@ pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
 fn itself(data: &Path) -> Result<PathBuf, Error> {
     let mut next = data.to_owned();
     for _ in 0..=MOST_LINKS {
-        match next.canonicalize() {
+        match sys::canonicalize(&next) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let (dir, name) = canonical_parts(&next, data)?;
                 match dir.join(&name).read_link() {
@@ -79,7 +80,7 @@ fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Err
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let dir = parent.canonicalize().map_err(|source| match source.kind() {
+    let dir = sys::canonicalize(parent).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::invalid(
             named,
             format!("its directory {} does not exist; create it first", escaped(parent)),
@@ -101,7 +102,7 @@ fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<Pa
         Place::Beside | Place::Itself => lock_dir_below(dir),
     };
     // Canonical once it exists, so that a directory reached under two names gives one order.
-    let locks = match locks.canonicalize() {
+    let locks = match sys::canonicalize(&locks) {
         Ok(canonical) if canonical.is_dir() => canonical,
         Ok(file) => return Err(no_directory(&file)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {

@@ -65,7 +65,7 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
         if bytes.is_empty() {
             return Ok(Some(Record::default()));
         }
-        let written = store.metadata()?.modified().ok().filter(can_be_told);
+        let written = store.metadata()?.modified().ok().filter(|&time| can_be_told(time));
         let now = Some((bytes, written));
         if now == last {
             break;
@@ -76,7 +76,7 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
 }
 
 /// Whether a time has a year of four digits: anybody may have set another.
-fn can_be_told(time: &SystemTime) -> bool {
+fn can_be_told(time: SystemTime) -> bool {
     const YEAR_10000: Duration = Duration::from_hours(70_389_528);
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }

@@ -1,5 +1,7 @@
 //! What differs between operating systems, behind the same signatures on each.
 
+#[cfg(not(target_os = "linux"))]
+mod elsewhere;
 #[cfg(target_os = "linux")]
 mod procfs;
 #[cfg(unix)]
@@ -7,6 +9,10 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(not(target_os = "linux"))]
+pub use elsewhere::*;
+#[cfg(target_os = "linux")]
+pub use procfs::*;
 #[cfg(unix)]
 pub use unix::*;
 #[cfg(windows)]
@@ -29,7 +35,7 @@ pub struct FileId {
 pub struct Stat {
     /// Which file it is.
     pub id: FileId,
-    /// Whether it is a regular file.
+    /// Whether it is a regular file, on Windows one without content, which no lock file has there.
     pub is_file: bool,
     /// How many names it has.
     pub links: u64,
@@ -50,6 +56,7 @@ pub enum Ended {
     /// It returned this code.
     Exited(i32),
     /// This signal killed it.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Killed(i32),
     /// How is not known, nor whether it has: waiting for it failed with this error of the system.
     Unknown(i32),

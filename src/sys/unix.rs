@@ -23,8 +23,9 @@ use super::{Access, FileId, Stat};
 mod child;
 mod start;
 
-#[cfg(target_os = "linux")]
-pub use super::procfs::{Waiters, descriptor_holders, inherits_lock, may_hold_lock};
+/// The path of a file without links.
+pub use std::fs::canonicalize;
+
 use child::is_ignored;
 pub use child::{become_command, die_of, run};
 
@@ -167,9 +168,10 @@ impl Dir {
         Ok(openat(&self.0, name, flags, Mode::empty())?.into())
     }
 
-    /// Removes a lock file.
-    pub fn remove_lock(&self, name: &OsStr) -> io::Result<()> {
-        Ok(unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?)
+    /// Removes a lock file. `false` if it has to stay because somebody has it open; never on Unix.
+    pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
+        unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
+        Ok(true)
     }
 }
 
@@ -262,44 +264,6 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
     *file = duplicate;
     Ok(())
 }
-
-#[cfg(not(target_os = "linux"))]
-mod elsewhere {
-    use super::FileId;
-
-    /// Not to be had from this system's kernel.
-    #[derive(Debug)]
-    pub struct Waiters;
-
-    impl Waiters {
-        /// None are seen.
-        pub fn now() -> Self {
-            Self
-        }
-
-        /// None are seen.
-        pub fn of(&self, _: FileId) -> Vec<u32> {
-            Vec::new()
-        }
-    }
-
-    /// Not to be had from this system's kernel.
-    pub fn descriptor_holders(_: FileId) -> Vec<u32> {
-        Vec::new()
-    }
-
-    /// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
-    pub fn may_hold_lock(_: u32, _: FileId) -> bool {
-        true
-    }
-
-    /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
-    pub fn inherits_lock(_: FileId) -> bool {
-        false
-    }
-}
-#[cfg(not(target_os = "linux"))]
-pub use elsewhere::{Waiters, descriptor_holders, inherits_lock, may_hold_lock};
 
 /// The exit code of this process that tells a command's; the command's are of the same kind.
 #[must_use]

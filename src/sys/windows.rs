@@ -1,1 +1,255 @@
-//! Windows.
+//! Windows: files by handle and index.
+//!
+//! `LockFileEx` lets nobody else read what it locks, so a lock file stays empty here, and the record of
+//! its holders is in a file beside it.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::Deref;
+use std::os::windows::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
+use windows_sys::Win32::Storage::FileSystem::{
+    FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ,
+};
+
+use super::{Access, FileId, Stat};
+
+mod child;
+
+pub use child::{become_command, die_of, is_alive, run};
+/// The path of a file without links, in the form that other programs understand too: `C:\…` and not
+/// `\\?\C:\…`, where both mean the same.
+pub use dunce::canonicalize;
+
+/// How long an open is repeated that somebody prevents who will be done in a moment.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Opens a lock file, or with `create` makes it if it is not there. Follows no symbolic link. The file is
+/// writable if this user may write it, else only readable, and others may do with it what they like.
+pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    patiently(|| match options.clone().write(true).create(create).open(path) {
+        Err(denied) if denied.kind() == io::ErrorKind::PermissionDenied => {
+            options.open(path).map_err(|e| if create { denied } else { e })
+        }
+        opened => opened,
+    })
+}
+
+/// Refuses: a lock on the data itself would be in the way of the command that is to use them.
+pub fn open_itself(_path: &Path, _create: bool) -> io::Result<File> {
+    Err(io::Error::other("Windows lets nobody use a file that is locked itself; lock it without --direct"))
+}
+
+/// Refuses: open files have no numbers here.
+pub fn descriptor(_number: i32) -> io::Result<File> {
+    Err(io::Error::other("Windows has no descriptors; lock a file by its name"))
+}
+
+/// Refuses: nobody has a descriptor that would be opened anew.
+pub fn reopen(_file: &File) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Removes a lock file, and first its record: another lock file could be made in its place as soon as it is
+/// gone.
+pub fn remove_lock(path: &Path) -> io::Result<()> {
+    match fs::remove_file(record_path(path)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => fs::remove_file(path),
+    }
+}
+
+/// Repeats what is refused because of somebody who will be done in a moment: an editor of the record, a
+/// virus scanner, or the last who has a file open that was removed (only then its name is free, except on
+/// NTFS).
+fn patiently<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match open() {
+            Err(e)
+                if (is_open_elsewhere(&e) || e.kind() == io::ErrorKind::PermissionDenied)
+                    && Instant::now() < patience =>
+            {
+                thread::sleep(Duration::from_micros(100));
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Whether somebody has the file open and does not share it.
+fn is_open_elsewhere(error: &io::Error) -> bool {
+    error.raw_os_error() == ERROR_SHARING_VIOLATION.try_into().ok()
+}
+
+/// Looks at an open file. One that has content counts as no regular file, as no lock file has any.
+pub fn stat(file: &File) -> io::Result<Stat> {
+    let information = winapi_util::file::information(file)?;
+    let id = FileId { device: information.volume_serial_number(), inode: information.file_index() };
+    let metadata = file.metadata()?;
+    let is_file = metadata.is_file() && metadata.len() == 0;
+    Ok(Stat { id, is_file, links: information.number_of_links() })
+}
+
+/// Looks at what a path names, a symbolic link as itself; `None` if nothing.
+pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
+    let mut options = OpenOptions::new();
+    options.access_mode(0).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS);
+    match options.open(path) {
+        Ok(file) => stat(&file).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        // To look needs no permission: what denies it is that the file was removed, and is only there
+        // until the last who has it open lets go.
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// A directory, by its path: while something in it is open, Windows lets nobody rename it.
+#[derive(Debug)]
+pub struct Dir(PathBuf);
+
+impl Dir {
+    /// Opens a directory.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        if path.metadata()?.is_dir() {
+            Ok(Self(path.to_owned()))
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    /// The names of its entries.
+    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+        Ok(fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name())))
+    }
+
+    /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
+    pub fn stat(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        stat_path(&self.0.join(name))
+    }
+
+    /// Opens a lock file that is there.
+    pub fn open_lock(&self, name: &OsStr) -> io::Result<File> {
+        open_lock(&self.0.join(name), false)
+    }
+
+    /// Removes a lock file with its record. `false` if it has to stay because somebody has one of them open
+    /// and does not share it.
+    pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
+        match remove_lock(&self.0.join(name)) {
+            Ok(()) => Ok(true),
+            Err(e) if is_open_elsewhere(&e) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// What there is at a path, if it is something that can be no lock file.
+pub fn odd_kind(path: &Path) -> Option<&'static str> {
+    let metadata = path.symlink_metadata().ok()?;
+    Some(match metadata.file_type() {
+        kind if kind.is_symlink() => "a symbolic link",
+        kind if kind.is_dir() => "a directory",
+        _ if metadata.len() > 0 => "a file with content",
+        _ => return None,
+    })
+}
+
+/// The file that holds the record of a lock: `NAME.lock.pid`.
+#[derive(Debug)]
+pub struct RecordFile(File);
+
+impl RecordFile {
+    /// Opens the record of a lock file; `None` if there is none. One that is open to be changed is so once.
+    pub fn open(_lock: &File, path: &Path, access: Access) -> io::Result<Option<Self>> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+        if access == Access::Write {
+            options.write(true).create(true).share_mode(FILE_SHARE_READ | FILE_SHARE_DELETE);
+        }
+        let file = match patiently(|| options.open(record_path(path))) {
+            // A lock file's name can be so long that there is none for its record.
+            Err(e)
+                if access == Access::Read
+                    && matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename) =>
+            {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        if !file.metadata()?.is_file() || winapi_util::file::information(&file)?.number_of_links() != 1 {
+            return Err(io::Error::other("the record beside it is no regular file with one name"));
+        }
+        Ok(Some(Self(file)))
+    }
+}
+
+impl Deref for RecordFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+fn record_path(lock: &Path) -> PathBuf {
+    let mut path = lock.as_os_str().to_owned();
+    path.push(".pid");
+    path.into()
+}
+
+/// What editors of the record lock, one at a time: nothing, since only one can have it open.
+#[expect(clippy::unnecessary_wraps, reason = "same signature on every system")]
+pub fn editors_queue_on(_path: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Reads from the start of a file until it ends or the buffer is full.
+pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.seek_read(&mut buffer[filled..], filled as u64)? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes over the start of a file.
+pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.seek_write(&bytes[written..], written as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => written += n,
+        }
+    }
+    Ok(())
+}
+
+/// Nothing: a command does not inherit locks here, it ends with this process (see [`run`]).
+#[expect(clippy::unnecessary_wraps, reason = "same signature on every system")]
+pub fn make_inheritable(_file: &mut File) -> io::Result<()> {
+    Ok(())
+}
+
+/// The exit code of this process that tells a command's, in all its 32 bits. [`ExitCode`] has 8, so
+/// that this ends the process for a larger one; no lock is held any more.
+#[must_use]
+pub fn exit_code(code: i32) -> ExitCode {
+    match u8::try_from(code) {
+        Ok(code) => code.into(),
+        #[expect(clippy::disallowed_methods, reason = "the only way to more than 8 bits")]
+        Err(_) => std::process::exit(code),
+    }
+}
