@@ -6,12 +6,12 @@
 #   flock.sh [OPTION]... DESCRIPTOR
 set -eu
 
-mode=write action=run conflict=1 timeout=0
+mode='write' action=run conflict=1 timeout=0
 close='' fork='' verbose=-q
 while [ $# -gt 0 ]; do
     case $1 in
-        -s | --shared) mode=read ;;
-        -x | -e | --exclusive) mode=write ;;
+        -s | --shared) mode='read' ;;
+        -x | -e | --exclusive) mode='write' ;;
         -u | --unlock) mode=unlock ;;
         -n | --nb | --nonblock) action=try ;;
         -w | --wait | --timeout)
