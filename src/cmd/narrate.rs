@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::report;
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
-use crate::lock::{Guard, Mode, Target, Waiting};
+use crate::lock::{Guard, Target, Waiting};
 
 /// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ impl Narrator {
         if self.verbose {
             let took = report::duration(self.started.elapsed());
             for locked in guard.locks() {
-                let purpose = if locked.target().mode() == Mode::Exclusive { "writing" } else { "reading" };
+                let purpose = report::purpose(locked.target().mode());
                 let unrecorded = match locked.unrecorded() {
                     Some(e) => format!(", without a record of the holder: {e}"),
                     None => String::new(),

@@ -96,7 +96,7 @@ pub fn who_holds(target: &Target) -> String {
     }
     match lock::inspect(target.lock(), target.kind(), &mut processes) {
         Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
-            let purpose = if mode == Mode::Exclusive { "writing" } else { "reading" };
+            let purpose = purpose(mode);
             let since = since.map_or(String::new(), |since| format!(" for {}", age(since)));
             // Readers share: one that is refused nevertheless was refused by a gate.
             let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
@@ -108,6 +108,15 @@ pub fn who_holds(target: &Target) -> String {
         }
         Ok(_) => "held a moment ago, free now".to_owned(),
         Err(e) => format!("held, but who holds it cannot be seen: {e}"),
+    }
+}
+
+/// What a lock of this mode is for.
+#[must_use]
+pub fn purpose(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Shared => "reading",
+        Mode::Exclusive => "writing",
     }
 }
 

@@ -10,8 +10,8 @@ use super::error::{Error, Target};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::{
-    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path,
-    record, wait,
+    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, State, Wait, flock, inspect, path, record,
+    wait,
 };
 use crate::process::Processes;
 use crate::sys::{self, FileId};
@@ -83,7 +83,7 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
 pub fn plan(request: &FileLock) -> Result<BTreeMap<PathBuf, Target>, Error> {
     let mut wanted: BTreeMap<PathBuf, Target> = BTreeMap::new();
     for (data, mode) in &request.targets {
-        let kind = if request.place == Place::Itself { Kind::Itself } else { Kind::LockFile };
+        let kind = request.place.kind();
         for lock in path::lock_paths(data, &request.place)? {
             let target = Target { data: data.clone(), lock: lock.clone(), mode: *mode, kind };
             wanted.entry(lock).and_modify(|known| known.mode = known.mode.max(*mode)).or_insert(target);

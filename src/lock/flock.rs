@@ -10,8 +10,8 @@ use super::Mode;
 
 /// Takes the lock if nobody holds a conflicting one; `false` if somebody does.
 ///
-/// The file must not be locked through this handle already: flock(2) would convert that lock,
-/// `LockFileEx` add another to it.
+/// A lock that this open file description already holds is converted by flock(2), and lost if that is refused;
+/// `LockFileEx` would add another to it. Only a caller's own descriptor, which Windows has not, may be so.
 pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
     let taken = match mode {
         Mode::Shared => fs2::FileExt::try_lock_shared(file),

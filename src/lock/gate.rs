@@ -12,7 +12,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::{Mode, flock, record};
-use crate::sys::{self, FileId};
+use crate::sys;
 
 /// The gate of a lock file.
 pub fn path_of(lock: &Path) -> PathBuf {
@@ -31,9 +31,9 @@ pub fn open(path: &Path, create: bool) -> Option<File> {
 }
 
 /// Whether the file is still the gate, and not one that was unlinked when its writer went through.
-fn is_up(file: &File, path: &Path) -> Option<FileId> {
-    let id = sys::stat(file).ok()?.id;
-    sys::stat_path(path).ok()??.id.eq(&id).then_some(id)
+fn is_up(file: &File, path: &Path) -> bool {
+    let (Ok(gate), Ok(Some(there))) = (sys::stat(file), sys::stat_path(path)) else { return false };
+    gate.id == there.id
 }
 
 /// A gate that is held, until dropped.
@@ -46,7 +46,9 @@ pub struct Gate {
 impl Gate {
     /// Takes over a gate that this process has locked exclusively; `None` if it is no longer up.
     pub fn hold(file: File, path: PathBuf) -> Option<Self> {
-        is_up(&file, &path)?;
+        if !is_up(&file, &path) {
+            return None;
+        }
         let _ = record::add(&file, &path, Mode::Exclusive); // who waits; nothing depends on it
         Some(Self { file, path })
     }
@@ -55,7 +57,7 @@ impl Gate {
 impl Drop for Gate {
     fn drop(&mut self) {
         // Locked exclusively, so nobody else removes or replaces it.
-        if is_up(&self.file, &self.path).is_some() {
+        if is_up(&self.file, &self.path) {
             let _ = sys::remove_lock(&self.path);
         }
         let _ = flock::unlock(&self.file);
@@ -65,7 +67,7 @@ impl Drop for Gate {
 /// Goes through a gate that this process has locked shared. If it is still up, a writer that was killed
 /// has left it: it is taken away.
 pub fn pass(file: File, path: PathBuf) {
-    if is_up(&file, &path).is_some() && flock::try_convert(&file, Mode::Exclusive).unwrap_or(false) {
+    if is_up(&file, &path) && flock::try_convert(&file, Mode::Exclusive).unwrap_or(false) {
         drop(Gate::hold(file, path));
     }
 }

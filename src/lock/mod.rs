@@ -235,6 +235,16 @@ enum Place {
     Itself,
 }
 
+impl Place {
+    /// What kind of file is locked there.
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Beside | Self::Directory(_) => Kind::LockFile,
+            Self::Itself => Kind::Itself,
+        }
+    }
+}
+
 /// An open file of the caller's that is to be locked.
 #[derive(Clone, Debug)]
 struct Descriptor {
@@ -369,8 +379,8 @@ impl FileLock {
     pub fn is_locked(&self) -> Result<bool, Error> {
         let mut processes = Processes::default();
         for lock in self.lock_paths()? {
-            let kind = if self.place == Place::Itself { Kind::Itself } else { Kind::LockFile };
-            if let Some(Inspection { state: State::Held(_), .. }) = inspect(&lock, kind, &mut processes)? {
+            let found = inspect(&lock, self.place.kind(), &mut processes)?;
+            if let Some(Inspection { state: State::Held(_), .. }) = found {
                 return Ok(true);
             }
         }

@@ -86,13 +86,12 @@ pub fn for_turn_of(
     retry_delay: Option<Duration>,
     tell: Tell<'_>,
 ) -> io::Result<Option<()>> {
-    let again = sys::reopen(file);
-    let (Ok(_), None) = (&again, retry_delay) else {
-        let delay = retry_delay.unwrap_or(Duration::from_millis(1));
-        return Ok(by_polling(file.try_clone()?, mode, deadline, delay, tell)?.map(drop));
-    };
     loop {
-        let Some(turn) = in_kernel(sys::reopen(file)?, mode, deadline, tell)? else { return Ok(None) };
+        let (Ok(own), None) = (sys::reopen(file), retry_delay) else {
+            let delay = retry_delay.unwrap_or(Duration::from_millis(1));
+            return Ok(by_polling(file.try_clone()?, mode, deadline, delay, tell)?.map(drop));
+        };
+        let Some(turn) = in_kernel(own, mode, deadline, tell)? else { return Ok(None) };
         drop(turn);
         if flock::try_lock(file, mode)? {
             return Ok(Some(()));
