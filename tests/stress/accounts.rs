@@ -69,7 +69,7 @@ pub fn audit(dir: &Path, data: &[&Path], operations: &HashMap<u64, Operation>) -
             continue;
         }
         for line in fs::read_to_string(path).expect("a ledger").lines() {
-            let words: Vec<&str> = line.split(' ').collect();
+            let words: Vec<&str> = line.split_whitespace().collect();
             let [what, operation, file, number] = words[..] else {
                 wrong.push(format!("ledger: {line:?}"));
                 continue;
@@ -161,7 +161,7 @@ fn audit_log(data: &Path, account: &Account, say: &mut impl FnMut(String)) {
     let mut previous = 0;
     let mut logged = BTreeMap::new();
     for line in log.lines() {
-        let Some((number, operation)) = line.split_once(' ') else {
+        let Some((number, operation)) = line.trim_end().split_once(' ') else {
             say(format!("log: {line:?}"));
             continue;
         };

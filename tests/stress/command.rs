@@ -149,7 +149,7 @@ impl Task {
         self.step();
         file.write_all_at(half.as_bytes(), HALF as u64).expect("it can be written");
         self.step();
-        let line = format!("{number} {}\n", self.operation);
+        let line = line(&format!("{number} {}", self.operation));
         log.write_all_at(line.as_bytes(), end).expect("it can be written");
         self.step();
         if numbers(data) != [number; 2] {
@@ -175,7 +175,7 @@ impl Task {
     fn note(&self, what: &str, data: &Path, number: u64) {
         let name = data.file_name().expect("a file").to_string_lossy();
         let mut ledger = File::options().create(true).append(true).open(&self.ledger).expect("a ledger");
-        let line = format!("{what} {} {name} {number}\n", self.operation);
+        let line = line(&format!("{what} {} {name} {number}", self.operation));
         ledger.write_all(line.as_bytes()).and_then(|()| ledger.sync_data()).expect("it can be written");
     }
 
@@ -189,6 +189,12 @@ impl Task {
 
 /// Where the command says that it was not alone; those who started it may be dead.
 pub const VIOLATIONS: &str = "violations";
+
+/// A line of the log or of a ledger. All are of one length, a part of a page: a write that goes over the edge
+/// of a page is cut there by a signal that kills, one within a page is not.
+fn line(text: &str) -> String {
+    format!("{text:<63}\n")
+}
 
 /// A new data file.
 pub fn create(data: &Path) -> io::Result<()> {
