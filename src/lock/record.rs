@@ -5,7 +5,8 @@
 //! file's lock and never waited for beyond [`EDIT_PATIENCE`]: at worst a line is missing.
 //!
 //! An edit is one write that never leaves the file anything but digits and newlines, then, if the
-//! record got shorter, one truncation. SIGKILL between the two leaves blank lines.
+//! record got shorter, one truncation. SIGKILL between the two leaves blank lines; in the middle of the
+//! write, if that goes over the edge of a page, a number that may be nobody's.
 
 use std::fs::File;
 use std::io;
