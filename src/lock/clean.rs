@@ -1,6 +1,6 @@
 //! Removing lock files that nobody holds.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -71,11 +71,11 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let fail = |e| Error::io(named, e);
     let opened = sys::Dir::open(&canonical).map_err(fail)?;
     let mut cleaned = Cleaned::default();
-    for name in opened.names().map_err(fail)? {
-        let name = name.map_err(fail)?;
-        if is_lock_name(&name) {
-            let path = named.join(&name);
-            match clean_one(&opened, &name, &path, action) {
+    for entry in opened.entries().map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if is_lock_name(&entry.name) {
+            let path = named.join(&entry.name);
+            match clean_one(&opened, &entry, &path, action) {
                 Ok(Verdict::Removed) => cleaned.removed.push(path),
                 Ok(Verdict::Kept(reason)) => cleaned.kept.push((path, reason)),
                 Ok(Verdict::Gone) => {}
@@ -102,11 +102,10 @@ enum Verdict {
     Gone,
 }
 
-fn clean_one(dir: &sys::Dir, name: &OsString, path: &Path, action: Action) -> io::Result<Verdict> {
-    match dir.stat(name)? {
-        None => return Ok(Verdict::Gone),
-        Some(stat) if !stat.is_file => return Ok(Verdict::Kept(Reason::NotALockFile)),
-        Some(_) => {}
+fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) -> io::Result<Verdict> {
+    let name = &entry.name;
+    if !entry.is_file {
+        return Ok(Verdict::Kept(Reason::NotALockFile)); // a device is not even opened
     }
     let file = match dir.open_lock(name) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Gone),

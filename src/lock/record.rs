@@ -24,7 +24,7 @@ const EDIT_PATIENCE: Duration = Duration::from_millis(5);
 const TIDY_ABOVE: u64 = 4096;
 
 /// Above this size, in bytes, a file is no record, whatever it holds.
-const LARGEST: u64 = 1 << 20;
+const LARGEST: usize = 1 << 20;
 
 /// The PIDs in a record, or `None` if the bytes are not a record.
 #[must_use]
@@ -82,16 +82,18 @@ fn can_be_told(time: SystemTime) -> bool {
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
-/// The bytes of a file small enough to be a record.
+/// The bytes of a file small enough to be a record. Nearly all are read at the first attempt.
 fn read_store(store: &File) -> io::Result<Option<Vec<u8>>> {
-    let len = store.metadata()?.len();
-    if len > LARGEST {
-        return Ok(None);
+    let mut bytes = Vec::new();
+    for size in [4096, LARGEST + 1] {
+        bytes.resize(size, 0);
+        let filled = sys::read_at_start(store, &mut bytes)?;
+        if filled < size {
+            bytes.truncate(filled);
+            return Ok(Some(bytes));
+        }
     }
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    let filled = sys::read_at_start(store, &mut bytes)?;
-    bytes.truncate(filled);
-    Ok(Some(bytes))
+    Ok(None)
 }
 
 /// Adds this process to the record of a lock that it holds.

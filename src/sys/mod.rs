@@ -9,6 +9,8 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+use std::ffi::OsString;
+
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::*;
 #[cfg(target_os = "linux")]
@@ -39,6 +41,15 @@ pub struct Stat {
     pub is_file: bool,
     /// How many names it has.
     pub links: u64,
+}
+
+/// An entry of a directory.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its name in the directory.
+    pub name: OsString,
+    /// Whether it was a regular file when the directory was read.
+    pub is_file: bool,
 }
 
 /// What a holder record is opened for.

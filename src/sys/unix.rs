@@ -1,6 +1,6 @@
 //! Unix: files by descriptor and inode. How a command is run is in [`child`].
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Deref;
@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
 use nix::libc;
@@ -18,7 +19,7 @@ use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
-use super::{Access, FileId, Stat};
+use super::{Access, Entry, FileId, Stat};
 
 mod child;
 mod start;
@@ -147,10 +148,19 @@ impl Dir {
         open_directory(path).map(Self)
     }
 
-    /// The names of its entries.
-    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+    /// Its entries.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
         let entries = nix::dir::Dir::from_fd(self.0.try_clone()?.into())?.into_iter();
-        Ok(entries.map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned())))
+        Ok(entries.map(|entry| {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+            // Most file systems say it for nothing.
+            let is_file = match entry.file_type() {
+                Some(kind) => kind == Type::File,
+                None => self.stat(&name)?.is_none_or(|stat| stat.is_file),
+            };
+            Ok(Entry { name, is_file })
+        }))
     }
 
     /// Looks at an entry, a symbolic link as itself; `None` if there is no such.

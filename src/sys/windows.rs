@@ -3,7 +3,7 @@
 //! `LockFileEx` lets nobody else read what it locks, so a lock file stays empty here, and the record of
 //! its holders is in a file beside it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ,
 };
 
-use super::{Access, FileId, Stat};
+use super::{Access, Entry, FileId, Stat};
 
 mod child;
 
@@ -127,9 +127,12 @@ impl Dir {
         }
     }
 
-    /// The names of its entries.
-    pub fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-        Ok(fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name())))
+    /// Its entries.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
+        Ok(fs::read_dir(&self.0)?.map(|entry| {
+            let entry = entry?;
+            Ok(Entry { name: entry.file_name(), is_file: entry.file_type()?.is_file() })
+        }))
     }
 
     /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
