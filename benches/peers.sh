@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
-# What a whole `gtlock run --write F -- true` costs beside its peers: flock(1), lckdo(1), setlock(8), as far
-# as they are installed, and benches/floor.c, the least C that does the same system calls.
+# What gtlock costs beside its peers, in whole commands: flock(1), lckdo(1), setlock(8), sem(1), as far as they
+# are installed, lslocks(8) and find(1). Prints Markdown tables. Run it on an idle machine.
 #
-# Prints a Markdown table of medians. Each round times every command in turn, so that a drift of the machine
-# falls on all of them; a ratio is the median of the rounds' ratios. Run it on an idle machine.
+# usage: benches/peers.sh [SECTION]...     all of them unless told:
+#   commands   a whole `gtlock run --write F -- true`, also beside benches/floor.c, the least C that does the same
+#   handoff    from the end of one command to the start of the next, each of which holds the lock for 20 ms
+#   waiters    200 waiters at once: from the release until the last is done, and the memory of each
+#   status     `gtlock status` of up to 10,000 held locks beside lslocks
+#   clean      `gtlock clean` of up to 100,000 lock files beside `find -delete`
 #
-# usage: benches/peers.sh [ROUNDS [RUNS]]     60 rounds of 40 runs each unless told
+# ROUNDS (60) and RUNS (40) in the environment: in each round every command of `commands` is run so many times
+# in turn, so that a drift of the machine falls on all of them; a ratio is the median of the rounds' ratios.
 set -euo pipefail
+export LC_ALL=C
 
-rounds=${1:-60}
-runs=${2:-40}
+rounds=${ROUNDS:-60}
+runs=${RUNS:-40}
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 
@@ -25,50 +31,187 @@ trap 'rm -rf "$scratch"' EXIT
 cd "$scratch"
 unset GTLOCK_TIMEOUT GTLOCK_HELD
 
-names=("flock F true" "gtlock run --write F -- true") # first the one that ratios are to, then ours
-commands=("flock F.flock true" "$gtlock run --write F -- true")
-if command -v lckdo > /dev/null; then
-  names+=("lckdo -w F true")
-  commands+=("lckdo -w F.lckdo true")
-fi
-if command -v setlock > /dev/null; then
-  names+=("setlock F true")
-  commands+=("setlock F.setlock true")
-fi
-if command -v cc > /dev/null &&
-  cc -O2 -static -w -o floor "$root/benches/floor.c" 2> cc.log; then
-  names+=("the C floor")
-  commands+=("./floor F true")
-else
-  echo "skipped: the C floor, no compiler or no static C library" >&2
-fi
-names+=("true alone")
-commands+=("true")
-
-for round in $(seq "$rounds"); do
-  echo "round $round of $rounds" >&2
-  for i in "${!commands[@]}"; do
-    hyperfine -N --style none --warmup 5 --runs "$runs" --export-json "$round.$i.json" "${commands[$i]}" \
-      > hyperfine.log 2>&1 || { cat hyperfine.log >&2; exit 1; }
-  done
-done
-
+has() { command -v "$1" > /dev/null; }
 median() { jq -rs 'sort | .[length / 2 | floor]'; }
+
+# hyperfine without a word, unless it fails.
+measure() { hyperfine -N --style none "$@" > hyperfine.log 2>&1 || { cat hyperfine.log >&2; exit 1; }; }
+
+# Kilobytes of memory that a command takes at most, or ?.
+peak() {
+  if [ -x /usr/bin/time ]; then
+    /usr/bin/time -q -f %M -o peak "$@" > /dev/null && cat peak
+  else
+    echo "?"
+  fi
+}
+
+commands() {
+  local names commands
+  names=("flock F true" "gtlock run --write F -- true") # first the one that ratios are to, then ours
+  commands=("flock F.flock true" "$gtlock run --write F -- true")
+  if has lckdo; then
+    names+=("lckdo -w F true")
+    commands+=("lckdo -w F.lckdo true")
+  fi
+  if has setlock; then
+    names+=("setlock F true")
+    commands+=("setlock F.setlock true")
+  fi
+  if has cc &&
+    cc -O2 -static -w -o floor "$root/benches/floor.c" 2> cc.log; then
+    names+=("the C floor")
+    commands+=("./floor F true")
+  else
+    echo "skipped: the C floor, no compiler or no static C library" >&2
+  fi
+  names+=("true alone")
+  commands+=("true")
+
+  for round in $(seq "$rounds"); do
+    echo "round $round of $rounds" >&2
+    for i in "${!commands[@]}"; do
+      measure --warmup 5 --runs "$runs" --export-json "$round.$i.json" "${commands[$i]}"
+    done
+  done
+
+  echo "| command | median | beside flock(1) |"
+  echo "| --- | ---: | ---: |"
+  for i in "${!names[@]}"; do
+    time=$(of "$i" | median)
+    ratio=$(paste -d / <(of "$i") <(of 0) | awk -F / '{ print $1 / $2 }' | median)
+    printf '| %s | %.2f ms | %.2f |\n' "${names[$i]}" "$time" "$ratio"
+  done
+
+  floor=-1
+  for i in "${!names[@]}"; do [ "${names[$i]}" != "the C floor" ] || floor=$i; done
+  if [ "$floor" -ge 0 ]; then
+    ratio=$(paste -d / <(of 1) <(of "$floor") | awk -F / '{ print $1 / $2 }' | median)
+    printf '\ngtlock beside the C floor: %.2f\n' "$ratio"
+  fi
+}
 
 # The medians of one command, one per round.
 of() { for round in $(seq "$rounds"); do jq '.results[0].median * 1000' "$round.$1.json"; done; }
 
-echo "| command | median | beside flock(1) |"
-echo "| --- | ---: | ---: |"
-for i in "${!names[@]}"; do
-  time=$(of "$i" | median)
-  ratio=$(paste -d / <(of "$i") <(of 0) | awk -F / '{ print $1 / $2 }' | median)
-  printf '| %s | %.2f ms | %.2f |\n' "${names[$i]}" "$time" "$ratio"
-done
+# The peers that wait for a lock: name, and the words that come before the command.
+waiting_peers() {
+  echo "flock|flock F.flock"
+  echo "gtlock|$gtlock run -q --write F --"
+  echo "gtlock --timeout|$gtlock run -q --timeout 5m --write F --"
+  ! has lckdo || echo "lckdo|lckdo -w F.lckdo"
+  ! has setlock || echo "setlock|setlock F.setlock"
+  ! has sem || echo "sem|sem --fg --id $scratch"
+}
 
-floor=-1
-for i in "${!names[@]}"; do [ "${names[$i]}" != "the C floor" ] || floor=$i; done
-if [ "$floor" -ge 0 ]; then
-  ratio=$(paste -d / <(of 1) <(of "$floor") | awk -F / '{ print $1 / $2 }' | median)
-  printf '\ngtlock beside the C floor: %.2f\n' "$ratio"
-fi
+handoff() {
+  cat > hold << 'HOLD'
+#!/bin/bash
+start=$EPOCHREALTIME
+sleep 0.02
+echo "$start $EPOCHREALTIME" >> stamps
+HOLD
+  chmod +x hold
+  local name peer contenders=20
+  for round in 1 2 3 4 5; do
+    echo "hand-off, round $round of 5" >&2
+    while IFS='|' read -r name peer; do
+      rm -f stamps
+      for _ in $(seq "$contenders"); do $peer ./hold < /dev/null & done
+      wait
+      awk 'NR > 1 { print ($1 - end) * 1000 } { end = $2 }' stamps >> "gaps.$name"
+    done < <(waiting_peers)
+  done
+  echo "| $contenders commands that hold one lock for 20 ms each | from one to the next, median | longest |"
+  echo "| --- | ---: | ---: |"
+  while IFS='|' read -r name peer; do
+    printf '| %s | %.2f ms | %.2f ms |\n' "$name" "$(median < "gaps.$name")" "$(sort -n "gaps.$name" | tail -n 1)"
+  done < <(waiting_peers)
+}
+
+waiters() {
+  local name peer count=200
+  mkfifo go
+  for round in 1 2 3 4 5; do
+    echo "waiters, round $round of 5" >&2
+    while IFS='|' read -r name peer; do
+      [ "$name" != sem ] || continue # it polls: nothing shows when all of them wait
+      rm -f held
+      local before
+      before=$(grep -c -e '->' /proc/locks || true)
+      $peer sh -c ': > held; exec cat go' &
+      exec 8> go
+      until [ -e held ]; do sleep 0.01; done
+      local all=()
+      for _ in $(seq "$count"); do $peer true 8>&- & all+=($!); done
+      until [ "$(grep -c -e '->' /proc/locks)" -ge $((before + count)) ]; do sleep 0.1; done
+      for pid in "${all[@]}"; do grep ^Pss: "/proc/$pid/smaps_rollup"; done |
+        awk -v n="$count" '{ kb += $2 } END { print kb / n }' >> "memory.$name"
+      local released=$EPOCHREALTIME
+      exec 8>&-
+      wait
+      awk -v a="$released" -v b="$EPOCHREALTIME" 'BEGIN { print (b - a) * 1000 }' >> "drained.$name"
+    done < <(waiting_peers)
+  done
+  echo "| $count waiters | from the release until all are done, median | memory of each (PSS) |"
+  echo "| --- | ---: | ---: |"
+  while IFS='|' read -r name peer; do
+    [ "$name" != sem ] || continue
+    printf '| %s | %.0f ms | %.0f kB |\n' "$name" "$(median < "drained.$name")" "$(median < "memory.$name")"
+  done < <(waiting_peers)
+}
+
+status() {
+  { has lslocks && has perl; } || { echo "skipped: status, no lslocks or no perl" >&2; return; }
+  echo "| held locks | gtlock status | lslocks | beside lslocks | memory |"
+  echo "| --- | ---: | ---: | ---: | ---: |"
+  local count
+  for count in 100 1000 10000; do
+    rm -rf .gastown
+    mkdir -p .gastown/locks
+    # Each process holds ten. They end with their standard input.
+    coproc perl -e 'use Fcntl ":flock"; $| = 1;
+      for my $first (map { $_ * 10 } 0 .. $ARGV[0] / 10 - 1) {
+        next if fork;
+        for ($first .. $first + 9) {
+          open my $lock, ">", ".gastown/locks/$_.lock" or die; flock $lock, LOCK_EX or die;
+          syswrite $lock, "$$\n"; push @locks, $lock;
+        }
+        print "held\n"; <STDIN>; exit;
+      }
+      1 while wait > 0;' "$count"
+    head -n $((count / 10)) <&"${COPROC[0]}" > held
+    measure --warmup 1 --runs 10 --export-json status.json "$gtlock status" lslocks
+    jq -r --arg n "$count" --arg ours "$(peak "$gtlock" status)" --arg theirs "$(peak lslocks)" '
+      [.results[].median * 1000] | "\($n)|\(.[0])|\(.[1])|\(.[0] / .[1])|\($ours)|\($theirs)"' status.json |
+      awk -F '|' '{ printf "| %s | %.1f ms | %.1f ms | %.2f | %d kB (lslocks %d kB) |\n", $1, $2, $3, $4, $5, $6 }'
+    local holder=$COPROC_PID
+    eval "exec ${COPROC[1]}>&-"
+    wait "$holder"
+  done
+}
+
+clean() {
+  echo "| lock files | gtlock clean | find -delete | beside find | memory |"
+  echo "| --- | ---: | ---: | ---: | ---: |"
+  local count
+  for count in 1000 10000 100000; do
+    cat > fill << FILL
+rm -rf .gastown && mkdir -p .gastown/locks && cd .gastown/locks && seq -f %.0f.lock $count | xargs touch
+FILL
+    measure --runs 10 --prepare 'sh fill' --export-json clean.json \
+      "$gtlock clean" "find .gastown/locks -name *.lock -delete"
+    sh fill
+    jq -r --arg n "$count" --arg ours "$(peak "$gtlock" clean)" '
+      [.results[].median * 1000] | "\($n)|\(.[0])|\(.[1])|\(.[0] / .[1])|\($ours)"' clean.json |
+      awk -F '|' '{ printf "| %s | %.0f ms | %.0f ms | %.2f | %d kB |\n", $1, $2, $3, $4, $5 }'
+  done
+}
+
+[ $# -gt 0 ] || set -- commands handoff waiters status clean
+for section; do
+  case $section in
+    commands | handoff | waiters | status | clean) "$section" && echo ;;
+    *) echo "peers.sh: $section is no section: commands, handoff, waiters, status or clean" >&2; exit 1 ;;
+  esac
+done
