@@ -82,6 +82,22 @@ fn readers_that_queued_before_the_next_writer_go_before_it() {
 }
 
 #[test]
+fn a_writer_takes_its_gate_away_whether_it_gets_the_lock_or_not() {
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = gtlock_process();
+    writer.args(["run", "-q", "--timeout=50ms", "--write"]).arg(&data).args(["--", "true"]);
+    assert_eq!(end_of(&mut writer.spawn().expect("it starts")).code(), Some(75));
+    assert!(!gate_of(&data).exists());
+
+    let mut writer = waiting("--write", &data);
+    assert!(gate_of(&data).exists());
+    assert!(reader.release().success());
+    assert!(end_of(&mut writer).success());
+    assert!(!gate_of(&data).exists());
+}
+
+#[test]
 fn the_gate_of_a_killed_writer_stops_nobody_and_goes_away() {
     let (_dir, data) = data();
     let reader = Holder::reader(&data);

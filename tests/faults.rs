@@ -366,3 +366,43 @@ fn clean_of_a_held_a_stale_and_a_foreign_lock_file() {
     };
     each_fault("clean", &["clean", "-q"], false, None, set_up, cleaned);
 }
+
+#[test]
+fn a_file_that_is_never_the_same_at_its_path_is_given_up_after_100_attempts() {
+    if !can_inject("100 attempts") {
+        return;
+    }
+    // Each look at the path finds nothing there, as if the file had just been removed: every second statx of
+    // an acquisition, every third of status.
+    let vanishing = |looks: &str, arguments: &[&str], runs_command: bool| {
+        let scene = Scene::new("state.json").with_stale_record();
+        fs::write(&scene.lock, "").expect("it can be written"); // the time of a record would be looked at too
+        let mut strace = process("strace");
+        strace.arg("-o").arg(scene.dir.path().join("trace")).arg("-P").arg(&scene.lock);
+        strace.args(["-e", &format!("inject=statx:error=ENOENT:when={looks}")]);
+        strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&scene.named);
+        if runs_command {
+            strace.args(scene.command());
+        }
+        let output = to_its_end(strace).output().expect("strace runs");
+        sound(&scene, &output);
+        let injected = fs::read_to_string(scene.dir.path().join("trace")).expect("strace wrote it");
+        (output, scene.found(), injected.matches("INJECTED").count())
+    };
+    let given_up = |output: &Output| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("state.json.lock: was replaced 100 times while being locked"), "{said}");
+        assert_eq!((output.status.code(), lines(&output.stderr)), (Some(125), 1));
+    };
+
+    let (output, found, injected) = vanishing("2+2", &["run", "--write"], true);
+    given_up(&output);
+    assert_eq!((found, injected), (None, 100));
+    let (output, _, injected) = vanishing("3+3", &["status"], false);
+    given_up(&output);
+    assert_eq!(injected, 100);
+
+    let (output, found, injected) = vanishing("2..198+2", &["run", "--write"], true);
+    assert_eq!(output.status.code(), Some(0), "the hundredth attempt: {output:?}");
+    assert_eq!((found.as_deref(), injected), (Some("flock: 1\nflock: 1\n"), 99));
+}

@@ -298,6 +298,26 @@ fn a_limit_of_file_sizes_costs_the_record_and_nothing_else() {
 }
 
 #[test]
+fn a_reader_that_gets_no_turn_at_the_record_does_without() {
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let record = || std::fs::read_to_string(lock_file(&data)).expect("it is there");
+    let before = record();
+    let locks = std::fs::File::open(lock_file(&data).parent().expect("a directory")).expect("it is there");
+    #[expect(clippy::disallowed_methods, reason = "another reader's turn")]
+    locks.lock().expect("nobody else has it");
+    // Its own line neither in nor out while somebody else edits; so the line of the reader that ends stays.
+    let said = predicate::str::contains("without a record of the holder: other readers were editing");
+    let mut other = gtlock();
+    other.args(["run", "-v", "--read"]).arg(&data).args(["--", "cat"]).arg(lock_file(&data));
+    other.assert().success().stdout(before.clone()).stderr(said);
+    assert!(reader.release().success());
+    assert_eq!(record(), before);
+    drop(locks);
+    assert_free(&data);
+}
+
+#[test]
 fn descriptors_that_run_out_are_not_the_commands_fault() {
     let (_dir, data) = data();
     let script = r#"ulimit -n 5; gtlock run --write "$1" -- echo ran"#;

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use common::{
     Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, to_its_end,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 
 /// A gtlock that has to wait for the lock on a data file; its command says `got it`.
@@ -127,6 +129,25 @@ fn a_timeout_ends_the_wait_with_75_no_earlier() {
             request.args(["--", "echo", "ran"]).assert().code(75).stdout("").stderr(said);
             assert!(started.elapsed() >= Duration::from_millis(millis), "{timeout}: {:?}", started.elapsed());
         }
+    }
+}
+
+#[test]
+fn a_lock_that_is_had_only_after_the_deadline_is_given_back() {
+    let (_dir, data) = data();
+    // In the kernel, the wait's two threads race for it: so several times.
+    for polling in [&[][..], &["--retry-delay=1ms"]].repeat(10) {
+        let holder = Holder::writer(&data);
+        let mut waiter = Waiter::start(&[polling, &["-v", "--timeout=0.1"]].concat(), &data);
+        assert!(waiter.said.line().contains("waiting"));
+        let pid = Pid::from_raw(i32::try_from(waiter.gtlock.id()).expect("a PID"));
+        kill(pid, Signal::SIGSTOP).expect("it is ours");
+        std::thread::sleep(Duration::from_millis(100)); // past its deadline
+        holder.release();
+        kill(pid, Signal::SIGCONT).expect("it is ours");
+        assert_eq!(end_of(&mut waiter.gtlock).code(), Some(75), "{polling:?}");
+        assert_eq!(waiter.printed.line_or_end(), None);
+        assert_free(&data);
     }
 }
 
