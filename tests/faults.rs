@@ -406,3 +406,24 @@ fn a_file_that_is_never_the_same_at_its_path_is_given_up_after_100_attempts() {
     assert_eq!(output.status.code(), Some(0), "the hundredth attempt: {output:?}");
     assert_eq!((found.as_deref(), injected), (Some("flock: 1\nflock: 1\n"), 99));
 }
+
+#[test]
+fn clean_holds_the_lock_until_the_file_is_gone() {
+    if !can_inject("clean, slowed down") {
+        return;
+    }
+    let scene = Scene::new("state.json").with_stale_record();
+    let trace = scene.dir.path().join("trace");
+    // Slow in between: whoever asks for the lock now gets it in that time, if it is not held.
+    let mut clean = process("strace");
+    clean.arg("-o").arg(&trace).args(["-e", "inject=unlinkat:delay_enter=300000"]);
+    clean.arg(cargo_bin!("gtlock")).args(["clean", "-q"]).arg(scene.lock.parent().expect("a directory"));
+    let mut clean = clean.spawn().expect("strace starts");
+    common::eventually("clean has locked it", || {
+        fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("LOCK_EX|LOCK_NB)"))
+    });
+    let holder = Holder::writer(&scene.data);
+    assert!(common::end_of(&mut clean).success());
+    assert_held(&scene.data);
+    assert!(holder.release().success(), "its lock file was at its path all the time");
+}
