@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
-use assert_cmd::prelude::*;
 use common::{
     LISTEN, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, process, shell, skip,
     to_its_end,
@@ -116,7 +115,7 @@ fn the_exit_code_is_the_commands() {
 #[test]
 fn gtlock_dies_of_the_signal_that_the_command_died_of_and_leaves_no_core() {
     let (dir, data) = data();
-    let mut signals = vec![
+    let signals = [
         libc::SIGHUP,
         libc::SIGINT,
         libc::SIGQUIT,
@@ -139,7 +138,13 @@ fn gtlock_dies_of_the_signal_that_the_command_died_of_and_leaves_no_core() {
         libc::SIGSYS,
     ];
     #[cfg(target_os = "linux")]
-    signals.extend([libc::SIGSTKFLT, libc::SIGIO, libc::SIGPWR, libc::SIGRTMIN() + 3, libc::SIGRTMAX()]);
+    let signals = signals.into_iter().chain([
+        libc::SIGSTKFLT,
+        libc::SIGIO,
+        libc::SIGPWR,
+        libc::SIGRTMIN() + 3,
+        libc::SIGRTMAX(),
+    ]);
     for signal in signals {
         let die = format!("kill -{signal} $$");
         let script = r#"ulimit -c "$(ulimit -H -c)"; exec gtlock run --write "$1" -- sh -c "$2""#;
@@ -446,7 +451,8 @@ fn as_process_1() -> Option<Command> {
 fn as_process_1_gtlock_exits_with_128_and_the_signal() {
     let (_dir, data) = data();
     let Some(mut unshare) = as_process_1() else { return };
-    unshare.arg(&data).args(["--", "sh", "-c", "kill -TERM $$"]).assert().code(143).stderr("");
+    unshare.arg(&data).args(["--", "sh", "-c", "kill -TERM $$"]);
+    to_its_end(unshare).assert().code(143).stderr("");
 }
 
 #[cfg(target_os = "linux")]

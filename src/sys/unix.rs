@@ -117,7 +117,12 @@ pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
 }
 
 impl From<&FileStat> for Stat {
-    #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the types differ between systems")]
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        clippy::cast_lossless,
+        reason = "the types differ between systems"
+    )]
     fn from(stat: &FileStat) -> Self {
         Self {
             id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
@@ -245,7 +250,7 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
 /// Writes over the start of a file.
 pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
     // To write beyond the limit (ulimit -f) would be the end of this process.
-    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| limit < bytes.len() as u64) {
+    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| i128::from(limit) < bytes.len() as i128) {
         return Err(Errno::EFBIG.into());
     }
     file.write_all_at(bytes, 0).map_err(|e| match e.raw_os_error() {

@@ -57,7 +57,7 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
     sigchld.add(Signal::SIGCHLD);
     sigchld.thread_unblock()?;
 
-    let child = spawn(command, &mask, &environment(variable), close)?;
+    let child = spawn(command, mask, &environment(variable), close)?;
     // It cannot have been reaped when it is sent a signal: that is done in the loop only. It may have
     // become another user's (sudo), whom this process may not signal.
     let pass_on = |signal: &libc::siginfo_t| {
@@ -173,10 +173,10 @@ fn for_shell<'a>(script: &'a OsStr, arguments: &'a [OsString]) -> Vec<&'a OsStr>
     [OsStr::new(SHELL), script].into_iter().chain(arguments.iter().map(OsString::as_os_str)).collect()
 }
 
-fn spawn(command: &[OsString], mask: &SigSet, environment: &[CString], close: &[i32]) -> io::Result<Pid> {
+fn spawn(command: &[OsString], mask: SigSet, environment: &[CString], close: &[i32]) -> io::Result<Pid> {
     let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
     let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_sigmask(mask)?;
+    attributes.set_sigmask(&mask)?;
     let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
     if !start::sigpipe_was_ignored() {
         // Rust ignores it in this process.
