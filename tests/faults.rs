@@ -372,14 +372,14 @@ fn a_file_that_is_never_the_same_at_its_path_is_given_up_after_100_attempts() {
     if !can_inject("100 attempts") {
         return;
     }
-    // Each look at the path finds nothing there, as if the file had just been removed: every second statx of
+    // Each look at the path finds nothing there, as if the file had just been removed: every second look of
     // an acquisition, every third of status.
     let vanishing = |looks: &str, arguments: &[&str], runs_command: bool| {
         let scene = Scene::new("state.json").with_stale_record();
         fs::write(&scene.lock, "").expect("it can be written"); // the time of a record would be looked at too
         let mut strace = process("strace");
         strace.arg("-o").arg(scene.dir.path().join("trace")).arg("-P").arg(&scene.lock);
-        strace.args(["-e", &format!("inject=statx:error=ENOENT:when={looks}")]);
+        strace.args(["-e", &format!("inject=%%stat:error=ENOENT:when={looks}")]);
         strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&scene.named);
         if runs_command {
             strace.args(scene.command());

@@ -190,7 +190,10 @@ fn spawn(command: &[OsString], mask: SigSet, environment: &[CString], close: &[i
     close.iter().try_for_each(|&descriptor| actions.add_close(descriptor))?;
     let start = |words: &[&OsStr]| -> io::Result<Pid> {
         let words = c_strings(words)?;
-        Ok(posix_spawnp(&words[0], &actions, &attributes, &words, environment)?)
+        posix_spawnp(&words[0], &actions, &attributes, &words, environment).map_err(|e| match e {
+            Errno::EMFILE | Errno::ENFILE => io::Error::other(io::Error::from(e)), // musl's own pipe, say
+            _ => e.into(),
+        })
     };
     match start(&command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
         // A script without `#!`: execvp(3) gives it to the shell.
