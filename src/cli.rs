@@ -41,6 +41,8 @@ pub enum Action {
     ///
     /// Each PATH is a data file, a lock file in a lock directory, or a directory: itself a lock directory, or
     /// one that has .gastown/locks. Changes nothing.
+    ///
+    /// Who waits, and who holds a lock without being recorded in it, only Linux tells.
     #[command(after_help = HELP_WITHOUT_COMMAND)]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.

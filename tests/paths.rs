@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use common::{
-    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, shell,
+    Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, shell,
     to_its_end,
 };
 use predicates::prelude::*;
@@ -70,8 +70,8 @@ fn a_link_that_is_flipped_while_it_is_waited_for_is_resolved_again() {
     let [first, second] = [Holder::writer(&v1), Holder::writer(&v2)];
     let mut request = gtlock_process();
     request.args(["run", "-q", "--write"]).arg(&current).args(["--", "cat"]).arg(&current);
-    let mut waiter = request.stdout(Stdio::piped()).spawn().expect("gtlock starts");
-    let printed = Lines::of(waiter.stdout.take().expect("it is piped"));
+    let mut waiter = request.stdout(std::process::Stdio::piped()).spawn().expect("gtlock starts");
+    let printed = common::Lines::of(waiter.stdout.take().expect("it is piped"));
     common::waits_in_kernel(waiter.id(), &v1);
 
     symlink("v2", dir.path().join("next")).expect("it can be made");

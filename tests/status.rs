@@ -12,8 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use common::{
-    Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, shell, snapshot, status_of,
-    to_its_end,
+    Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, snapshot, status_of, to_its_end,
 };
 use predicates::prelude::*;
 use serde_json::{Value, json};
@@ -212,6 +211,7 @@ fn a_lock_that_another_program_holds_is_held_by_that_program() {
     }
 }
 
+#[cfg(target_os = "linux")]
 fn flock_holder(flock: &mut Command) -> Option<Holder> {
     if flock.get_program() == "flock" && common::process("flock").arg("--version").output().is_err() {
         common::skip("the lock of another program", "no flock");
@@ -467,6 +467,6 @@ fn a_full_disk_behind_standard_output_is_reported() {
         let full = predicate::str::starts_with("gtlock: standard output: No space left on device")
             .and(predicate::str::contains("\n").count(1));
         let script = format!("gtlock {arguments} >/dev/full");
-        to_its_end(shell(&script, &data)).assert().code(125).stdout("").stderr(full);
+        to_its_end(common::shell(&script, &data)).assert().code(125).stdout("").stderr(full);
     }
 }

@@ -8,9 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{
-    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, to_its_end,
-};
+use common::{Holder, Lines, assert_free, data, end_of, gtlock, gtlock_process, lock_file, to_its_end};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
@@ -429,7 +427,7 @@ fn a_waiter_whose_lock_file_was_removed_holds_the_one_that_others_find() {
     common::eventually("the waiter has locked a new file", || {
         common::status_of(&data)["holders"][0]["pid"] == waiter.id()
     });
-    assert_held(&data);
+    common::assert_held(&data);
     drop(waiter.stdin.take());
     assert!(end_of(&mut waiter).success());
 }

@@ -37,9 +37,9 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut locks = Vec::new();
     for Asked { lock, kind, must_exist } in asked {
         match lock::inspect(&lock, kind, &mut processes) {
-            Ok(Some(inspection)) => locks.push(Shown { lock, inspection, waiters: Vec::new() }),
+            Ok(Some(inspection)) => locks.push(Shown { lock, inspection, waiters: Some(Vec::new()) }),
             Ok(None) if must_exist => {} // gone since its directory was listed: `clean` was there
-            Ok(None) => locks.push(Shown { lock, inspection: FREE, waiters: Vec::new() }),
+            Ok(None) => locks.push(Shown { lock, inspection: FREE, waiters: Some(Vec::new()) }),
             Err(e) => errors.push(e),
         }
     }
@@ -67,7 +67,8 @@ const FREE: Inspection = Inspection { state: State::Free, holders: Vec::new(), s
 struct Shown {
     lock: PathBuf,
     inspection: Inspection,
-    waiters: Vec<u32>,
+    /// `None` where the system does not tell.
+    waiters: Option<Vec<u32>>,
 }
 
 /// A lock file to look at.
@@ -204,7 +205,7 @@ fn print_table(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::
                 State::Stale => {}
             }
         }
-        for &pid in waiters {
+        for &pid in waiters.iter().flatten() {
             let command = command(&processes.look_at(pid));
             writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
         }
@@ -248,7 +249,7 @@ struct LockEntry {
     /// From then until now.
     seconds: Option<f64>,
     holders: Vec<ProcessEntry>,
-    waiters: Vec<ProcessEntry>,
+    waiters: Option<Vec<ProcessEntry>>,
 }
 
 #[derive(Serialize)]
@@ -271,7 +272,7 @@ fn print_json(locks: &[Shown], errors: &[Error], processes: &mut Processes) -> i
             since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
             seconds: inspection.since.map(seconds_ago),
             holders: inspection.holders.iter().map(holder_entry).collect(),
-            waiters: waiters.iter().map(waiter).collect(),
+            waiters: waiters.as_ref().map(|pids| pids.iter().map(waiter).collect()),
         }
     };
     report::print_json(&Document {

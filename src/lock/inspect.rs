@@ -141,14 +141,16 @@ impl Waiters {
         Self(sys::Waiters::now())
     }
 
-    /// Those that wait for this lock, or queue behind a writer that does.
+    /// Those that wait for this lock, or queue behind a writer that does; `None` where the system does not tell.
     #[must_use]
-    pub fn of(&self, lock: &Path) -> Vec<u32> {
+    pub fn of(&self, lock: &Path) -> Option<Vec<u32>> {
         let files = [lock.to_owned(), gate::path_of(lock)];
         let ids = files.iter().filter_map(|file| sys::stat_path(file).ok().flatten()).map(|stat| stat.id);
         // Not this process, which may wait and ask who holds the lock.
         let me = std::process::id();
-        ids.flat_map(|id| self.0.of(id)).filter(|&pid| pid != me).collect()
+        let mut pids = ids.map(|id| self.0.of(id)).collect::<Option<Vec<_>>>()?.concat();
+        pids.retain(|&pid| pid != me);
+        Some(pids)
     }
 }
 

@@ -9,14 +9,14 @@ use super::FileId;
 pub struct Waiters;
 
 impl Waiters {
-    /// None are seen.
+    /// Asks nobody.
     pub fn now() -> Self {
         Self
     }
 
-    /// None are seen.
-    pub fn of(&self, _: FileId) -> Vec<u32> {
-        Vec::new()
+    /// Not to be had.
+    pub fn of(&self, _: FileId) -> Option<Vec<u32>> {
+        None
     }
 }
 

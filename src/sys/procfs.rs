@@ -42,14 +42,15 @@ impl Waiters {
         Self(table.lines().filter_map(parse).filter(|line| line.waits).collect())
     }
 
-    /// Those that wait for this file.
-    pub fn of(&self, id: FileId) -> Vec<u32> {
+    /// Those that wait for this file. (On systems that do not tell, `None`.)
+    #[allow(clippy::unnecessary_wraps, reason = "same signature as elsewhere")]
+    pub fn of(&self, id: FileId) -> Option<Vec<u32>> {
         let mut pids: Vec<u32> =
             self.0.iter().filter(|line| line.inode == id.inode).map(|line| line.pid).collect();
         pids.dedup();
         // The inode number alone could belong to another file system.
         pids.retain(|pid| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id)));
-        pids
+        Some(pids)
     }
 }
 
