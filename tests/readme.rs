@@ -2,8 +2,10 @@
 //!
 //! Each block marked `sh` is run by bash in a scratch directory, with gtlock first on the path. What it
 //! prints is compared with the `text` block that follows it at once. A comment before the block can say
-//! `needs: PROGRAM` (without which it is skipped), `varies: TEXT, TEXT` (parts of the output that stand
-//! for any other) and `in: repository` (where to run it, in place of the scratch directory).
+//! `needs: PROGRAM` (without which it is skipped), `can: COMMAND` (likewise, if that fails), `varies: TEXT, TEXT`
+//! (parts of the output that stand for any other) and `in: repository` (where to run it, in place of the scratch
+//! directory). A block with a comment `file: NAME` is put there under that name for the blocks that follow
+//! under the same heading.
 #![cfg(unix)]
 
 use std::fs;
@@ -15,10 +17,11 @@ use std::process::{Command, Stdio};
 use gtlock::exit;
 
 const README: &str = include_str!("../README.md");
-const TEXTS: [(&str, &str); 3] = [
+const TEXTS: [(&str, &str); 4] = [
     ("README.md", README),
     ("docs/flock.md", include_str!("../docs/flock.md")),
     ("docs/json.md", include_str!("../docs/json.md")),
+    ("docs/recipes.md", include_str!("../docs/recipes.md")),
 ];
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -29,6 +32,8 @@ struct Block<'a> {
     label: &'a str,
     body: String,
     comment: &'a str,
+    /// The files shown before it, by name.
+    files: Vec<(&'a str, String)>,
     /// The `text` block right after it.
     output: Option<String>,
 }
@@ -48,6 +53,7 @@ fn blocks_of(file: &'static str, text: &'static str) -> Vec<Block<'static>> {
     let mut blocks: Vec<Block> = Vec::new();
     let mut comment = "";
     let mut follows_block = false;
+    let mut files = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((number, line)) = lines.next() {
         if let Some(label) = line.strip_prefix("```") {
@@ -55,8 +61,16 @@ fn blocks_of(file: &'static str, text: &'static str) -> Vec<Block<'static>> {
                 lines.by_ref().map_while(|(_, line)| (line != "```").then(|| format!("{line}\n"))).collect();
             match blocks.last_mut() {
                 Some(last) if label == "text" && follows_block => last.output = Some(body),
-                _ => blocks.push(Block { file, line: number + 1, label, body, comment, output: None }),
+                _ => {
+                    if let Some(name) = comment.strip_prefix("file: ") {
+                        files.push((name, body.clone()));
+                    }
+                    let (line, files) = (number + 1, files.clone());
+                    blocks.push(Block { file, line, label, body, comment, files, output: None });
+                }
             }
+        } else if line.starts_with('#') {
+            files.clear();
         }
         follows_block = line.starts_with("```");
         let told = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->"));
@@ -83,6 +97,12 @@ fn check(block: &Block) {
         let _ = writeln!(io::stderr(), "skipped: {}:{} needs {missing}", block.file, block.line);
         return;
     }
+    for command in block.remarks("can") {
+        if !Command::new("sh").args(["-c", command]).output().is_ok_and(|output| output.status.success()) {
+            let _ = writeln!(io::stderr(), "skipped: {}:{} needs to {command}", block.file, block.line);
+            return;
+        }
+    }
     let (succeeded, printed) = run(block);
     assert!(succeeded, "{}:{}: the block fails:\n{printed}", block.file, block.line);
     let Some(shown) = &block.output else { return };
@@ -104,6 +124,9 @@ fn run(block: &Block) -> (bool, String) {
         let path = scratch.path().join(name);
         fs::write(&path, content).expect("the file can be written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    }
+    for (name, content) in &block.files {
+        fs::write(scratch.path().join(name), content).expect("the file can be written");
     }
     let program = Path::new(env!("CARGO_BIN_EXE_gtlock"));
     let beside = program.parent().expect("it is in a directory");
