@@ -14,6 +14,7 @@ use common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file};
 use gtlock::lock::{
     Action, Error, FileLock, LockDir, Mode, Reason, Wait, clean, with_read_lock, with_write_lock,
 };
+use predicates::prelude::*;
 
 #[test]
 fn threads_that_increment_under_the_lock_lose_nothing() {
@@ -85,7 +86,12 @@ fn a_timeout_says_how_long_was_waited_and_leaves_no_lock_behind() {
         }
         let started = Instant::now();
         match request.lock() {
-            Err(Error::TimedOut { target, waited }) => {
+            Err(e @ Error::TimedOut { .. }) => {
+                let text =
+                    format!("{}: timed out after [0-9]+m?s[ 0-9ms]*: locked by another", data.display());
+                let text = predicate::str::is_match(text).expect("a pattern");
+                assert!(text.eval(&e.to_string()), "{e}");
+                let Error::TimedOut { target, waited } = e else { unreachable!() };
                 assert_eq!(target.data(), data);
                 assert!(timeout <= waited && waited <= started.elapsed(), "{waited:?}");
             }
