@@ -6,9 +6,13 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use common::{Holder, assert_free, assert_held, data, gtlock, lock_file, process, skip, to_its_end};
+use common::{
+    Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, skip,
+    to_its_end,
+};
+use nix::fcntl::OFlag;
 use predicates::prelude::*;
 
 /// A shell script in mount and PID namespaces of its own; `$1` is the data file, `$2` its directory. `None`,
@@ -145,4 +149,26 @@ fn nobody_to_talk_to_is_no_reason_to_panic_or_to_fail() {
             assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
         }
     }
+}
+
+#[test]
+fn a_full_pipe_is_no_reason_to_panic() {
+    let (_dir, data) = data();
+    let _holder = Holder::writer(&data);
+    let (_reader, writer) = nix::unistd::pipe2(OFlag::O_NONBLOCK).expect("a pipe");
+    while nix::unistd::write(&writer, &[0; 1024]).is_ok() {} // whoever writes more is told to try again
+    let full = || Stdio::from(writer.try_clone().expect("a descriptor"));
+    for (arguments, code) in
+        [(["try", "--write"], 75), (["run", "--write"], 125), (["status", "--json"], 125)]
+    {
+        let mut request = gtlock_process();
+        request.args(arguments).arg(&data).stdout(full()).stderr(full());
+        assert_eq!(end_of(&mut request.spawn().expect("it starts")).code(), Some(code), "{arguments:?}");
+    }
+    let mut status = gtlock_process();
+    status.args(["status"]).arg(&data).stdout(full()).stderr(Stdio::piped());
+    let output = status.spawn().and_then(Child::wait_with_output).expect("it starts");
+    assert_eq!(output.status.code(), Some(125));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("gtlock: standard output: ") && said.lines().count() == 1, "{said}");
 }
