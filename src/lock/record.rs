@@ -215,9 +215,9 @@ mod tests {
 
         #[test]
         fn one_byte_that_is_no_digit_makes_it_no_record(
-            pids in vec(1..=u32::MAX, 0..9), at in any::<Index>(), byte in any::<u8>(),
+            pids in vec(1..=u32::MAX, 0..9), at in any::<Index>(),
+            byte in prop_oneof![0..b'\n', b'\n' + 1..b'0', b'9' + 1..=u8::MAX],
         ) {
-            prop_assume!(!byte.is_ascii_digit() && byte != b'\n');
             let mut bytes = render(&pids);
             bytes.insert(at.index(bytes.len() + 1), byte);
             prop_assert_eq!(parse(&bytes), None);
