@@ -196,3 +196,101 @@ fn directories_and_files_opened_for_reading_are_locked_too() {
     }
     assert_eq!(std::fs::read_to_string(&data).expect("it is there"), "kept");
 }
+
+#[test]
+fn a_lock_that_the_caller_has_already_outlasts_the_command_and_is_not_weakened() {
+    let (_dir, data) = data();
+    for (held, wanted) in
+        [("--write-fd", "--write-fd"), ("--write-fd", "--read-fd"), ("--read-fd", "--read-fd")]
+    {
+        let script = format!(
+            "exec 9>\"$1\"
+            gtlock run {held} 9
+            asked() {{ gtlock try -q --direct \"$2\" \"$1\" 9>&-; echo $?; }}
+            asked \"$1\" --read
+            gtlock run {wanted} 9 -- sh -c 'gtlock try -q --direct --read \"$1\" 9>&-; echo $?' sh \"$1\"
+            asked \"$1\" --read; asked \"$1\" --write"
+        );
+        let read = if held == "--write-fd" { 75 } else { 0 };
+        silently_prints(&script, &data, &format!("{read}\n{read}\n{read}\n75\n"));
+    }
+}
+
+#[test]
+fn a_nested_request_on_the_descriptor_of_an_outer_gtlock_leaves_that_its_lock() {
+    let (_dir, data) = data();
+    let script = "gtlock run --write-fd 9 -- sh -c '
+        gtlock run --write-fd 9 -- true; echo $?
+        gtlock try -q --direct --read \"$1\" 9>&-; echo $?' sh \"$1\" 9>\"$1\"";
+    silently_prints(script, &data, "0\n75\n");
+}
+
+#[test]
+fn a_refusal_leaves_the_locks_that_the_caller_had() {
+    let (_dir, data) = data();
+    let other = data.with_file_name("other");
+    let holder = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(&other));
+    let script = "exec 8>\"$1\" 9<\"$(dirname \"$1\")/other\"
+        gtlock run --write-fd 8
+        gtlock try -q --write-fd 8 --write-fd 9; echo $?
+        gtlock try -q --direct --read \"$1\" 8>&- 9>&-; echo $?";
+    silently_prints(script, &data, "75\n75\n");
+    assert!(holder.release().success());
+}
+
+#[test]
+fn a_descriptor_named_twice_is_locked_in_the_stronger_mode() {
+    let (_dir, data) = data();
+    for named in ["--write-fd 9 --read-fd 9", "--read-fd 9 --write-fd 9", "--read-fd 8 --write-fd 9"] {
+        let script = format!(
+            "exec 9>\"$1\" 8>&9
+            gtlock run {named} -- sh -c 'gtlock try -q --direct --read \"$1\" 8>&- 9>&-; echo $?' sh \"$1\""
+        );
+        silently_prints(&script, &data, "75\n");
+    }
+}
+
+#[test]
+fn a_request_that_would_wait_for_itself_is_an_error() {
+    let (_dir, data) = data();
+    common::assert_free(&data);
+    for (named, open) in [
+        ("--direct --write \"$1\" --write-fd 9", "\"$1\""),
+        ("--direct --read \"$1\" --write-fd 9", "\"$1\""),
+        ("--direct --write \"$1\" --read-fd 9", "\"$1\""),
+        ("--write \"$1\" --write-fd 9", "\"$(dirname \"$1\")/.gastown/locks/state.json.lock\""),
+        ("--write-fd 8 --write-fd 9", "\"$1\" 8>\"$1\""),
+    ] {
+        for action in ["run", "try"] {
+            let (printed, said) =
+                prints(&format!("gtlock {action} {named} -- echo ran 9>>{open}; echo $?"), &data);
+            assert_eq!(printed, "125\n", "{named}");
+            let line = ": is open on a file that this same request locks already; name it once\n";
+            assert!(said.starts_with("gtlock: descriptor ") && said.ends_with(line), "{said}");
+        }
+    }
+    // Two readers do not wait for each other.
+    silently_prints("gtlock run --direct --read \"$1\" --read-fd 9 -- echo ran 9<\"$1\"", &data, "ran\n");
+}
+
+#[test]
+fn try_without_a_command_keeps_the_descriptors_and_only_asks_about_the_files() {
+    let (_dir, data) = data();
+    let script = "exec 9>\"$1\"
+        gtlock try --write \"$1\" --write-fd 9; echo $?
+        gtlock try -q --direct --read \"$1\" 9>&-; echo $?
+        gtlock try -q --write \"$1\"; echo $?";
+    silently_prints(script, &data, "0\n75\n0\n");
+}
+
+#[test]
+fn descriptors_are_locked_in_one_order_whatever_theirs() {
+    let (_dir, data) = data();
+    let script = "exec 8>\"$1\" 9>\"$1.other\"
+        gtlock run -v --write-fd 8 --write-fd 9 -- true 2>&1 | grep locked | cut -d: -f2
+        gtlock run -v --write-fd 9 --write-fd 8 -- true 2>&1 | grep locked | cut -d: -f2";
+    let (printed, _) = prints(script, &data);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 4, "{printed}");
+    assert_eq!(lines[..2], lines[2..], "{printed}");
+}

@@ -21,7 +21,7 @@ use crate::sys::{self, Ended};
 ///
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let mut lock = requested(&args.lock)?.wait(args.timeout);
+    let mut lock = requested(&args.lock, !args.command.is_empty())?.wait(args.timeout);
     let names_files = !args.lock.read.is_empty() || !args.lock.write.is_empty();
     if args.command.is_empty() && names_files {
         bail!("no command to run; name it after --");
@@ -38,11 +38,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 ///
 /// What ends gtlock with status 125.
 pub fn try_run(args: &TryArgs) -> anyhow::Result<Exit> {
-    let lock = requested(&args.lock)?.wait(Wait::Never);
+    let lock = requested(&args.lock, !args.command.is_empty())?.wait(Wait::Never);
     under(&lock, &args.lock, &args.command)
 }
 
-fn requested(args: &LockArgs) -> anyhow::Result<FileLock> {
+fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<FileLock> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
     let descriptors = args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive));
@@ -50,7 +50,10 @@ fn requested(args: &LockArgs) -> anyhow::Result<FileLock> {
     let mut lock = files.fold(FileLock::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {
-        lock = lock.and_open_file(open_descriptor(fd)?, format!("descriptor {fd}"), mode);
+        let file = open_descriptor(fd)?;
+        // A lock that the caller has already is not weakened for a command, nor ended with it.
+        let held = lock::lock_on(&file).filter(|_| has_command);
+        lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
     if lock.is_empty() && args.unlock_fd.is_empty() {
         bail!("no lock named; give --write FILE or --read FILE");
@@ -85,10 +88,7 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
     };
     narrator.locked(&guard);
     if command.is_empty() {
-        let keeps = lock.paths().next().is_none(); // descriptors only: they stay locked for the caller
-        if keeps {
-            guard.leave();
-        }
+        guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
         return Ok(Exit::Success);
     }
     let since = Instant::now();

@@ -1,5 +1,6 @@
 //! Acquiring: open, lock, and check that the path still names what was locked.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -67,9 +68,7 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
             Taken::All(mut guard) => {
                 // A symbolic link may have been turned elsewhere before its lock was had.
                 if plan(request)?.into_keys().eq(wanted.into_keys()) {
-                    for descriptor in &request.descriptors {
-                        guard.locked.push(waiter.take_descriptor(descriptor)?);
-                    }
+                    waiter.take_descriptors(&request.descriptors, &mut guard)?;
                     return Ok(guard);
                 }
             }
@@ -248,15 +247,41 @@ impl Waiter<'_> {
         Err(Error::AlreadyLocked { target: target.clone(), ancestor })
     }
 
+    /// Takes the locks on open files of the caller's, in one order like those on lock files.
+    fn take_descriptors(&mut self, wanted: &[Descriptor], guard: &mut Guard) -> Result<(), Error> {
+        let stat = |descriptor: &Descriptor| {
+            sys::stat(&descriptor.file).map_err(|e| Error::io(Path::new(&descriptor.name), e))
+        };
+        let mut wanted =
+            wanted.iter().map(|wanted| Ok((stat(wanted)?, wanted))).collect::<Result<Vec<_>, Error>>()?;
+        // Of one file the stronger mode first, so that it is not converted to the weaker one.
+        wanted.sort_by_key(|(stat, descriptor)| (stat.id, Reverse(descriptor.mode)));
+        for (stat, descriptor) in wanted {
+            let conflicts = |locked: &&Locked| {
+                locked.id == stat.id && locked.target.mode.max(descriptor.mode) == Mode::Exclusive
+            };
+            if !guard.locked.iter().any(|locked| conflicts(&locked)) {
+                guard.locked.push(self.take_descriptor(descriptor, stat)?);
+            } else if sys::lock_on(&descriptor.file) < Some(descriptor.mode) {
+                // Not on the open file description that has the lock: it would wait for itself.
+                return Err(Error::invalid(
+                    Path::new(&descriptor.name),
+                    "is open on a file that this same request locks already; name it once",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the lock on an open file of the caller's.
-    fn take_descriptor(&mut self, descriptor: &Descriptor) -> Result<Locked, Error> {
+    fn take_descriptor(&mut self, descriptor: &Descriptor, stat: sys::Stat) -> Result<Locked, Error> {
         let Descriptor { file, name, mode } = descriptor;
         let path = PathBuf::from(name);
         let fail = |e| Error::io(&path, e);
         let file = file.try_clone().map_err(fail)?; // of the same open file description
-        let stat = sys::stat(&file).map_err(fail)?;
         let kind = Kind::Descriptor(stat.id);
         let target = Target { data: path.clone(), lock: path.clone(), mode: *mode, kind };
+        let was_locked = sys::lock_on(&file).is_some();
         if !flock::try_lock(&file, *mode).map_err(fail)? {
             self.refuse_if_around(stat.id, &target)?;
             self.tell_at = Some(Instant::now());
@@ -265,7 +290,9 @@ impl Waiter<'_> {
                 wait::for_turn_of(&file, *mode, deadline, retry_delay, tell)
             })?;
         }
-        Ok(Locked::new(file, stat, target))
+        let mut locked = Locked::new(file, stat, target);
+        locked.stays = was_locked;
+        Ok(locked)
     }
 
     /// Waits for a file's lock as long as the request may; returns the file once it is locked.

@@ -41,11 +41,16 @@ impl Guard {
         self.locked.iter_mut().filter(ours).try_for_each(|locked| sys::make_inheritable(&mut locked.file))
     }
 
-    /// Leaves the locks held, on the open file descriptions that they are on: with
-    /// [`FileLock::and_open_file`](super::FileLock::and_open_file) that is the caller's, and commands may have
-    /// [inherited](Self::make_inheritable) the others. What nobody shares is released when this process ends.
+    /// Leaves the locks to whoever shares the open file descriptions that they are on, such as commands that
+    /// have [inherited](Self::make_inheritable) them, when this is dropped. What nobody shares is released then.
     pub fn leave(&mut self) {
-        self.locked.drain(..).for_each(std::mem::forget);
+        self.locked.iter_mut().for_each(|locked| locked.stays = true);
+    }
+
+    /// The same for the locks on [open files of the caller's](super::FileLock::and_open_file) alone.
+    pub fn leave_descriptors(&mut self) {
+        let callers = |locked: &&mut Locked| matches!(locked.target.kind, Kind::Descriptor(_));
+        self.locked.iter_mut().filter(callers).for_each(|locked| locked.stays = true);
     }
 
     /// The value of `GTLOCK_HELD` for a command run under these locks.
@@ -55,13 +60,15 @@ impl Guard {
     }
 }
 
-/// One lock that is held. Released when dropped.
+/// One lock that is held. Released when dropped, unless it is left.
 #[derive(Debug)]
 pub struct Locked {
     pub(super) target: Target,
     pub(super) id: FileId,
     file: File,
     unrecorded: Option<io::Error>,
+    /// It is left as it is when this is dropped.
+    pub(super) stays: bool,
 }
 
 impl Locked {
@@ -73,7 +80,7 @@ impl Locked {
         } else {
             Err(io::Error::other("it has more than one name"))
         };
-        Self { target, id: stat.id, file, unrecorded: recorded.err() }
+        Self { target, id: stat.id, file, unrecorded: recorded.err(), stays: false }
     }
 
     /// Which lock it is.
@@ -99,6 +106,9 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         if self.unrecorded.is_none() && self.target.kind == Kind::LockFile {
             // Failing that, the record is stale, and taken for what it is.
             let _ = record::remove(&self.file, &self.target.lock, self.target.mode);

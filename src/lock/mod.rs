@@ -186,7 +186,7 @@ pub use held::VARIABLE as HELD_VARIABLE;
 pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holders, inspect};
 pub use path::{is_lock_dir, lock_dir_below};
 
-pub use crate::sys::FileId;
+pub use crate::sys::{FileId, lock_on};
 
 use crate::process::Processes;
 
@@ -315,8 +315,9 @@ impl FileLock {
     }
 
     /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
-    /// belongs to the open file description, so that whoever shares it holds the lock too; one that it
-    /// already holds is converted, and lost if the conversion is refused, as flock(2) says.
+    /// belongs to the open file description, so that whoever shares it holds the lock too. One that it
+    /// already holds is converted, and lost if the conversion is refused, as flock(2) says; on Linux, which
+    /// tells of it, it [stays held](Guard::leave) when the guard is dropped.
     pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
         self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
         self

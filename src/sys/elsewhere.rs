@@ -2,7 +2,10 @@
 
 #![allow(clippy::trivially_copy_pass_by_ref, clippy::unused_self, reason = "same signatures as on Linux")]
 
+use std::fs::File;
+
 use super::FileId;
+use crate::lock::Mode;
 
 /// Not to be had from this system's kernel.
 #[derive(Debug)]
@@ -28,6 +31,12 @@ pub fn descriptor_holders(_: FileId) -> Vec<u32> {
 /// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
 pub fn may_hold_lock(_: u32, _: FileId) -> bool {
     true
+}
+
+/// Not to be had from this system's kernel.
+#[must_use]
+pub fn lock_on(_: &File) -> Option<Mode> {
+    None
 }
 
 /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.

@@ -1,16 +1,19 @@
 //! What Linux tells about locks in `/proc`: explanations only, since these tables are not atomic and
 //! do not see into other PID namespaces.
 
-use std::fs::{self, DirEntry};
+use std::fs::{self, DirEntry, File};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::FileId;
+use crate::lock::Mode;
 
 /// One line of `/proc/locks`, or of a `lock:` entry in a descriptor's fdinfo.
 #[derive(Debug, PartialEq, Eq)]
 struct LockLine {
     waits: bool,
+    mode: Mode,
     pid: u32,
     inode: u64,
 }
@@ -22,10 +25,11 @@ fn parse(line: &str) -> Option<LockLine> {
     let mut words = line.split_ascii_whitespace().skip(1).peekable();
     let waits = words.next_if_eq(&"->").is_some();
     words.next_if_eq(&"FLOCK")?;
-    let mut words = words.skip(2);
+    let mut words = words.skip(1);
+    let mode = if words.next()? == "WRITE" { Mode::Exclusive } else { Mode::Shared };
     let pid = words.next()?.parse().ok()?;
     let inode = words.next()?.rsplit(':').next()?.parse().ok()?;
-    Some(LockLine { waits, pid, inode })
+    Some(LockLine { waits, mode, pid, inode })
 }
 
 /// The processes that wait for a flock, in the order of the kernel's table.
@@ -94,6 +98,14 @@ fn fdinfo(fd: &DirEntry) -> String {
     fs::read_to_string(process.join("fdinfo").join(fd.file_name().unwrap_or_default())).unwrap_or_default()
 }
 
+/// The flock that is held through an open file, if any, whoever took it.
+#[must_use]
+pub fn lock_on(file: &File) -> Option<Mode> {
+    let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    let held = fdinfo.lines().find_map(|line| parse(line.strip_prefix("lock:")?).filter(|line| !line.waits));
+    held.map(|line| line.mode)
+}
+
 fn holds(fd: &DirEntry, id: FileId) -> bool {
     fdinfo(fd)
         .lines()
@@ -117,9 +129,9 @@ mod tests {
 
     #[test]
     fn flock_lines_are_read_and_others_passed_over() {
-        let held = LockLine { waits: false, pid: 4123, inode: 81234 };
+        let held = LockLine { waits: false, mode: Mode::Exclusive, pid: 4123, inode: 81234 };
         assert_eq!(parse("1: FLOCK  ADVISORY  WRITE 4123 fd:00:81234 0 EOF"), Some(held));
-        let waiting = LockLine { waits: true, pid: 9, inode: 5 };
+        let waiting = LockLine { waits: true, mode: Mode::Shared, pid: 9, inode: 5 };
         assert_eq!(parse("12: -> FLOCK  ADVISORY  READ 9 00:2a:5 0 EOF"), Some(waiting));
         for other in
             ["1: POSIX  ADVISORY  WRITE 1 fd:00:1 0 EOF", "1: FLOCK", "", "1: FLOCK ADVISORY READ x y 0 EOF"]
@@ -147,7 +159,8 @@ mod tests {
             let line = format!(
                 "{number}: {arrow}FLOCK  ADVISORY  {kind} {pid} {major:02x}:{minor:02x}:{inode} 0 EOF"
             );
-            prop_assert_eq!(parse(&line), Some(LockLine { waits, pid, inode }));
+            let mode = if write { Mode::Exclusive } else { Mode::Shared };
+            prop_assert_eq!(parse(&line), Some(LockLine { waits, mode, pid, inode }));
             // In fdinfo it stands after `lock:` and a tab.
             let fdinfo = format!("lock:\t{line}");
             prop_assert_eq!(fdinfo.strip_prefix("lock:").and_then(parse), parse(&line));
