@@ -166,3 +166,72 @@ fn a_gate_that_is_no_lock_file_is_passed_by() {
     }
     assert!(!dir.path().join("elsewhere").exists());
 }
+
+/// Stops or continues a process.
+fn signal(process: &Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(process.id().try_into().expect("a process ID"));
+    nix::sys::signal::kill(pid, signal).expect("it lives");
+}
+
+#[test]
+fn a_writer_that_is_stopped_while_it_waits_keeps_nobody_from_a_free_lock() {
+    use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    signal(&writer, SIGSTOP);
+    // Before that it could still be given the lock.
+    eventually("each of its threads is stopped", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", writer.id())).expect("it lives");
+        let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
+        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
+    });
+    assert!(reader.release().success());
+    assert!(gate_of(&data).exists());
+    for mode in ["--read", "--write"] {
+        gtlock().args(["try", mode]).arg(&data).assert().success().stderr("");
+        for polling in [&[][..], &["--retry-delay"]] {
+            let mut run = gtlock();
+            run.args(["run", "-q"]).args(polling).arg(mode).arg(&data);
+            run.args(["--", "echo", "in"]).assert().success().stdout("in\n");
+        }
+    }
+    signal(&writer, SIGCONT);
+    assert!(end_of(&mut writer).success());
+    assert!(!gate_of(&data).exists());
+}
+
+#[test]
+fn two_readers_in_a_pipeline_and_a_writer_between_them_do_not_wait_for_each_other_for_ever() {
+    let (_dir, data) = data();
+    // The first reader ends when the second has read all of it, and so started.
+    let script = "gtlock run --read \"$1\" -- sh -c 'echo first >&2; read -r go; seq 100000' |
+        { read -r ready <&3; gtlock run -q --read \"$1\" -- wc -l; }";
+    let (ready, is_ready) = nix::unistd::pipe().expect("a pipe");
+    let mut pipeline = common::shell(&format!("exec 3<&0; {script}"), &data);
+    pipeline.stdin(Stdio::from(ready)).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut pipeline = pipeline.spawn().expect("sh starts");
+    let said = common::Lines::of(pipeline.stderr.take().expect("it is piped"));
+    let printed = common::Lines::of(pipeline.stdout.take().expect("it is piped"));
+    assert_eq!(said.line(), "first");
+    let mut writer = waiting("--write", &data);
+    nix::unistd::write(&is_ready, b"go\ngo\n").expect("somebody reads");
+    drop(is_ready);
+    assert_eq!(printed.line().trim(), "100000");
+    assert!(end_of(&mut pipeline).success());
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_timeout_or_the_pause_of_polling_is_not_spent_at_a_gate_for_no_lock() {
+    let (_dir, data) = data();
+    common::assert_free(&data);
+    for options in [&["--retry-delay=1s", "--timeout=500ms"][..], &["--timeout=100us"]] {
+        std::fs::write(gate_of(&data), "4200000000\n").expect("it can be written");
+        let mut run = gtlock();
+        run.args(["run", "-v", "--write"]).arg(&data).args(options).args(["--", "true"]);
+        let said = run.assert().success().get_output().stderr.clone();
+        assert!(!String::from_utf8_lossy(&said).contains("waiting"), "{}", String::from_utf8_lossy(&said));
+        assert!(!gate_of(&data).exists());
+    }
+}

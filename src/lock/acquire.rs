@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -152,7 +153,7 @@ impl Waiter<'_> {
             let gate = if passed { None } else { self.gate_in_the_way(target, &file)? };
             let must_queue = gate.is_some() && target.mode == Mode::Exclusive;
             if let (Some(gate), Mode::Shared) = (gate, target.mode) {
-                self.pass(gate, target)?;
+                self.pass(gate, &file, target)?;
                 passed = true;
             }
             let file = if !must_queue && flock::try_lock(&file, target.mode).map_err(fail)? {
@@ -202,27 +203,40 @@ impl Waiter<'_> {
         Ok((!passes_by).then_some(gate))
     }
 
-    /// A reader's way through a gate.
-    fn pass(&mut self, gate: File, target: &Target) -> Result<(), Error> {
-        let path = gate::path_of(&target.lock);
-        let free = flock::try_lock(&gate, Mode::Shared).map_err(|e| Error::io(&path, e))?;
-        let gate = if free { gate } else { self.obtain(gate, &path, Mode::Shared, target)? };
-        gate::pass(gate, path);
+    /// A reader's way through a gate, or past it.
+    fn pass(&mut self, gate: File, lock: &File, target: &Target) -> Result<(), Error> {
+        match self.queue(gate, lock, target) {
+            Ok(Some(gate)) => gate::pass(gate, gate::path_of(&target.lock)),
+            Ok(None) => {}
+            // Whose writer does not get on.
+            Err(Error::Busy(_)) if !self.is_held(target) => {}
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 
-    /// Puts up a gate, after queueing at those of others.
-    fn raise_gate(&mut self, target: &Target) -> Result<Option<Gate>, Error> {
+    /// Puts up a gate, after queueing at those of others. `None` where there can be none, or where it is no use
+    /// to queue: then it waits as any flock does.
+    fn raise_gate(&mut self, lock: &File, target: &Target) -> Result<Option<Gate>, Error> {
         let path = gate::path_of(&target.lock);
         for _ in 0..MOST_MISMATCHES {
-            let Some(file) = gate::open(&path, true) else { break };
-            let free = flock::try_lock(&file, Mode::Exclusive).map_err(|e| Error::io(&path, e))?;
-            let file = if free { file } else { self.obtain(file, &path, Mode::Exclusive, target)? };
-            if let Some(gate) = Gate::hold(file, path.clone()) {
+            let Some(gate) = gate::open(&path, true) else { break };
+            let Some(gate) = self.queue(gate, lock, target)? else { break };
+            if let Some(gate) = Gate::hold(gate, path.clone()) {
                 return Ok(Some(gate));
             }
         }
-        Ok(None) // without one it waits as any flock does
+        Ok(None)
+    }
+
+    /// Waits for a gate; returns it once it is locked, `None` if it is not worth the wait any more.
+    fn queue(&mut self, gate: File, lock: &File, target: &Target) -> Result<Option<File>, Error> {
+        let path = gate::path_of(&target.lock);
+        if flock::try_lock(&gate, target.mode).map_err(|e| Error::io(&path, e))? {
+            return Ok(Some(gate));
+        }
+        let mut heed = gate::patience(lock, target.mode);
+        self.obtain(gate, &path, target, &mut heed)
     }
 
     /// Waits for a lock that was refused; returns the file once it is locked.
@@ -232,8 +246,16 @@ impl Waiter<'_> {
         examine(&file, stat, target)?;
         self.refuse_if_around(stat.id, target)?;
         let raises_gate = target.kind == Kind::LockFile && target.mode == Mode::Exclusive;
-        let _gate = if raises_gate && self.wait != Wait::Never { self.raise_gate(target)? } else { None };
-        self.obtain(file, lock, target.mode, target)
+        let mut _gate = None;
+        if raises_gate && self.wait != Wait::Never {
+            _gate = self.raise_gate(&file, target)?;
+            // It may have queued at a gate for no lock.
+            if flock::try_lock(&file, target.mode).map_err(|e| Error::io(lock, e))? {
+                return Ok(file);
+            }
+        }
+        let had = self.obtain(file, lock, target, &mut |_| ControlFlow::Continue(None))?;
+        Ok(had.expect("nothing but the deadline ends this wait"))
     }
 
     /// An error if the lock is held around this process: to wait for it would be to wait for ever. (A
@@ -286,8 +308,8 @@ impl Waiter<'_> {
             self.refuse_if_around(stat.id, &target)?;
             self.tell_at = Some(Instant::now());
             let retry_delay = self.retry_delay;
-            self.wait_while(&target, |deadline, tell| {
-                wait::for_turn_of(&file, *mode, deadline, retry_delay, tell)
+            self.wait_while(&target, &mut |_| ControlFlow::Continue(None), |deadline, ask| {
+                wait::for_turn_of(&file, *mode, deadline, retry_delay, ask)
             })?;
         }
         let mut locked = Locked::new(file, stat, target);
@@ -295,43 +317,55 @@ impl Waiter<'_> {
         Ok(locked)
     }
 
-    /// Waits for a file's lock as long as the request may; returns the file once it is locked.
-    fn obtain(&mut self, file: File, path: &Path, mode: Mode, target: &Target) -> Result<File, Error> {
+    /// Waits for the lock on a target's file or gate as long as the request may and `heed` has it; returns the
+    /// file once it is locked.
+    fn obtain(
+        &mut self,
+        file: File,
+        path: &Path,
+        target: &Target,
+        heed: wait::Ask<'_>,
+    ) -> Result<Option<File>, Error> {
         if self.wait == Wait::Never
             && target.kind == Kind::LockFile
             && inspect::names_live_holder(&file, path, &mut self.processes)
         {
             return Err(Error::Busy(target.clone()));
         }
-        let retry_delay = self.retry_delay;
-        self.wait_while(target, |deadline, tell| match retry_delay {
-            None => wait::in_kernel(file, mode, deadline, tell),
-            Some(delay) => wait::by_polling(file, mode, deadline, delay, tell),
+        let (mode, retry_delay) = (target.mode, self.retry_delay);
+        self.wait_while(target, heed, |deadline, ask| match retry_delay {
+            None => wait::in_kernel(file, mode, deadline, ask),
+            Some(delay) => wait::by_polling(file, mode, deadline, delay, ask),
         })
     }
 
-    /// Waits in the given way as long as the request may.
+    /// Waits in the given way as long as the request may; `None` if `heed` has ended it before.
     fn wait_while<T>(
         &mut self,
         target: &Target,
-        wait: impl FnOnce(Option<Instant>, wait::Tell<'_>) -> io::Result<Option<T>>,
-    ) -> Result<T, Error> {
+        heed: wait::Ask<'_>,
+        wait: impl FnOnce(Option<Instant>, wait::Ask<'_>) -> io::Result<Option<T>>,
+    ) -> Result<Option<T>, Error> {
+        let mut is_ended = false;
         let had = if self.wait == Wait::Never {
             let until = *self.confirm_until.get_or_insert_with(|| Instant::now() + CONFIRMATION);
-            wait(Some(until), &mut |_| None)
+            wait(Some(until), &mut |_| ControlFlow::Continue(None))
         } else {
             let Self { started, on_wait, tell_at, .. } = self;
-            let tell = &mut |now: Instant| {
+            let ask = &mut |now: Instant| {
                 if tell_at.is_some_and(|at| now >= at) {
                     let next = on_wait(Waiting { target, elapsed: now - *started });
                     *tell_at = next.and_then(|delay| now.checked_add(delay));
                 }
-                *tell_at
+                let heeded = heed(now);
+                is_ended = heeded.is_break();
+                ControlFlow::Continue(heeded?.into_iter().chain(*tell_at).min())
             };
-            wait(self.deadline, tell)
+            wait(self.deadline, ask)
         };
         match had.map_err(|e| Error::io(&target.lock, e))? {
-            Some(had) => Ok(had),
+            Some(had) => Ok(Some(had)),
+            None if is_ended => Ok(None),
             None if self.wait == Wait::Never => Err(Error::Busy(target.clone())),
             None => Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() }),
         }

@@ -5,14 +5,26 @@
 //! is gone it has passed, whatever gate has come since, so that writers do not starve readers either. A
 //! writer that finds a gate queues at it.
 //!
+//! Nobody waits at a gate for nothing: where the lock is free and the writer does not take it (it is stopped,
+//! say), whoever queues behind it goes on after a look or two. And a reader goes on after [`PATIENCE`] whatever
+//! the lock: what the writer waits for may be waiting for this reader, as in `reader | reader`.
+//!
 //! Only fairness rests on this. Whatever goes wrong with a gate, the lock itself still excludes; and the
 //! gate of a writer that was killed is unlocked by the kernel, and removed by whoever finds it so.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::{Mode, flock, record};
 use crate::sys;
+
+/// How long a reader waits at a gate.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often whoever waits at a gate looks whether the lock is free.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// The gate of a lock file.
 pub fn path_of(lock: &Path) -> PathBuf {
@@ -28,6 +40,25 @@ pub fn open(path: &Path, create: bool) -> Option<File> {
     let ours = sys::stat(&file).is_ok_and(|stat| stat.is_file && stat.links <= 1)
         && record::read(&file, path).is_ok_and(|record| record.is_some());
     ours.then_some(file)
+}
+
+/// What to ask during a wait at the gate of a lock: it ends where there is nothing to wait for.
+pub fn patience(lock: &File, mode: Mode) -> impl FnMut(Instant) -> ControlFlow<(), Option<Instant>> {
+    let until = (mode == Mode::Shared).then(|| Instant::now() + PATIENCE);
+    let mut look_at = Instant::now() + LOOK;
+    move |now| {
+        if now >= look_at {
+            let is_free = flock::try_lock(lock, Mode::Exclusive).unwrap_or(false);
+            if is_free {
+                let _ = flock::unlock(lock);
+            }
+            if is_free || until.is_some_and(|until| now >= until) {
+                return ControlFlow::Break(());
+            }
+            look_at = now + LOOK;
+        }
+        ControlFlow::Continue(Some(look_at))
+    }
 }
 
 /// Whether the file is still the gate, and not one that was unlinked when its writer went through.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -9,10 +10,14 @@ use std::time::{Duration, Instant};
 use super::{Mode, flock};
 use crate::sys;
 
-/// Called as a wait begins, and then at the time it returned last.
-pub type Tell<'a> = &'a mut dyn FnMut(Instant) -> Option<Instant>;
+/// How long before the deadline polling makes its last attempt, if none fell due: one that comes at the deadline
+/// itself is too late.
+const LAST_CHANCE: Duration = Duration::from_millis(5);
 
-/// Waits for the lock in the kernel, woken by its release; `None` once the deadline has passed.
+/// Asked as a wait begins, and then at the time it returned last: when to ask again, or whether to end the wait.
+pub type Ask<'a> = &'a mut dyn FnMut(Instant) -> ControlFlow<(), Option<Instant>>;
+
+/// Waits for the lock in the kernel, woken by its release; `None` once the deadline has passed, or `ask` ends it.
 ///
 /// flock(2) takes no timeout, so a thread of its own waits. One that is given up stays until the lock
 /// is free, gets it, finds nobody to hand the file to and drops it, which releases the lock at once.
@@ -20,16 +25,18 @@ pub fn in_kernel(
     file: File,
     mode: Mode,
     deadline: Option<Instant>,
-    tell: Tell<'_>,
+    ask: Ask<'_>,
 ) -> io::Result<Option<File>> {
     let (hand_over, handed_over) = mpsc::sync_channel(1);
-    thread::Builder::new().name("gtlock-wait".into()).spawn(move || {
+    let started = thread::Builder::new().name("gtlock-wait".into()).spawn(move || {
         let locked = flock::lock(&file, mode).map(|()| file);
         let _ = hand_over.send((locked, Instant::now()));
-    })?;
-    let mut tell_at = tell(Instant::now());
+    });
+    // Not with the system's own errno, which is that of a lock that is busy.
+    started.map_err(|e| io::Error::other(format!("cannot start a thread to wait: {e}")))?;
+    let ControlFlow::Continue(mut ask_at) = ask(Instant::now()) else { return Ok(None) };
     loop {
-        let received = match tell_at.into_iter().chain(deadline).min() {
+        let received = match ask_at.into_iter().chain(deadline).min() {
             None => handed_over.recv().map_err(RecvTimeoutError::from),
             Some(until) => handed_over.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
@@ -41,7 +48,10 @@ pub fn in_kernel(
             Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|deadline| now >= deadline) => {
                 return Ok(None);
             }
-            Err(RecvTimeoutError::Timeout) => tell_at = tell(now),
+            Err(RecvTimeoutError::Timeout) => match ask(now) {
+                ControlFlow::Continue(again) => ask_at = again,
+                ControlFlow::Break(()) => return Ok(None),
+            },
             Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the waiting thread ended")),
         }
     }
@@ -53,7 +63,7 @@ pub fn by_polling(
     mode: Mode,
     deadline: Option<Instant>,
     delay: Duration,
-    tell: Tell<'_>,
+    ask: Ask<'_>,
 ) -> io::Result<Option<File>> {
     let mut attempt = 0;
     loop {
@@ -61,9 +71,11 @@ pub fn by_polling(
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(None);
         }
-        let tell_at = tell(now);
+        let ControlFlow::Continue(ask_at) = ask(now) else { return Ok(None) };
         attempt += 1;
-        let next = tell_at.into_iter().chain(deadline).chain(now.checked_add(back_off(delay, attempt))).min();
+        let last = deadline.and_then(|deadline| deadline.checked_sub(LAST_CHANCE)).filter(|&last| last > now);
+        let next = now.checked_add(back_off(delay, attempt));
+        let next = ask_at.into_iter().chain(deadline).chain(last).chain(next).min();
         thread::sleep(next.map_or(delay, |next| next.saturating_duration_since(now)));
         if flock::try_lock(&file, mode)? {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {
@@ -84,14 +96,14 @@ pub fn for_turn_of(
     mode: Mode,
     deadline: Option<Instant>,
     retry_delay: Option<Duration>,
-    tell: Tell<'_>,
+    ask: Ask<'_>,
 ) -> io::Result<Option<()>> {
     loop {
         let (Ok(own), None) = (sys::reopen(file), retry_delay) else {
             let delay = retry_delay.unwrap_or(Duration::from_millis(1));
-            return Ok(by_polling(file.try_clone()?, mode, deadline, delay, tell)?.map(drop));
+            return Ok(by_polling(file.try_clone()?, mode, deadline, delay, ask)?.map(drop));
         };
-        let Some(turn) = in_kernel(own, mode, deadline, tell)? else { return Ok(None) };
+        let Some(turn) = in_kernel(own, mode, deadline, ask)? else { return Ok(None) };
         drop(turn);
         if flock::try_lock(file, mode)? {
             return Ok(Some(()));
