@@ -58,7 +58,7 @@ fn readers_in_the_record(c: &mut Criterion) {
     let lock = FileLock::shared(dir.path().join("state.json"));
     let mut group = c.benchmark_group("shared, beside readers");
     let mut readers = Vec::new();
-    for count in [0, 10, 100, 1000] {
+    for count in [0, 10, 100, 500] {
         readers.resize_with(count, || take(&lock));
         group.bench_with_input(BenchmarkId::from_parameter(count), &lock, |b, lock| b.iter(|| take(lock)));
     }

@@ -1,6 +1,7 @@
 //! What a process ID is: alive, since when, running which command.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
@@ -49,10 +50,13 @@ impl Processes {
         }
     }
 
-    /// The IDs of this process's parent, its parent, and so on.
-    pub fn ancestors(&mut self) -> Vec<u32> {
+    /// The IDs of this process's parent, its parent, and so on; `None` where processes cannot be seen.
+    pub fn ancestors(&mut self) -> Option<Vec<u32>> {
         let mut ancestors = Vec::new();
         let mut pid = std::process::id();
+        if self.look_at(pid) == Liveness::Hidden {
+            return None;
+        }
         while let Liveness::Alive(Process { parent: Some(parent), .. }) = self.look_at(pid) {
             // A parent outside this PID namespace has the number 0; a reused number could make a ring.
             if parent == 0 || ancestors.contains(&parent) {
@@ -61,7 +65,7 @@ impl Processes {
             ancestors.push(parent);
             pid = parent;
         }
-        ancestors
+        Some(ancestors)
     }
 
     fn refreshed(&mut self, pid: u32) -> Option<&sysinfo::Process> {
@@ -77,6 +81,12 @@ impl Processes {
         );
         system.process(pid)
     }
+}
+
+/// Whether a command line is a gtlock's.
+#[must_use]
+pub fn is_gtlock(command: &[OsString]) -> bool {
+    command.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()))
 }
 
 fn is_over(status: ProcessStatus) -> bool {

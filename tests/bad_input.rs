@@ -309,3 +309,15 @@ fn help_and_version_go_to_standard_output() {
         gtlock().arg(option).assert().success().stdout(version).stderr("");
     }
 }
+
+#[test]
+fn a_lock_directory_that_is_a_link_to_nothing() {
+    let says = ["is a symbolic link that leads nowhere; remove it, or choose another --lock-dir"];
+    for (above, link) in [(".", ".gastown"), (".gastown", ".gastown/locks")] {
+        let (dir, _) = data();
+        fs::create_dir_all(dir.path().join(above)).expect("it can be made");
+        symlink("nowhere", dir.path().join(link)).expect("it can be made");
+        unlockable(dir.path(), "state.json", &says);
+        refused(dir.path(), ["run", "--lock-dir", link, "--write", "state.json", "--", "true"], &says);
+    }
+}

@@ -301,8 +301,8 @@ fn a_limit_of_file_sizes_costs_the_record_and_nothing_else() {
 fn lines_of_the_dead_stay_in_a_record_until_it_is_long() {
     let (_dir, data) = data();
     assert_free(&data);
-    // 4096 bytes are 372.4 such lines.
-    for (dead, left) in [(372, 372), (373, 0)] {
+    // 4096 bytes are 372.4 such lines, and its own is among them.
+    for (dead, left) in [(370, 370), (373, 0)] {
         std::fs::write(lock_file(&data), "4200000000\n".repeat(dead)).expect("it can be written");
         let mut reader = gtlock();
         reader.args(["run", "--read"]).arg(&data).args(["--", "cat"]).arg(lock_file(&data));
@@ -339,4 +339,47 @@ fn descriptors_that_run_out_are_not_the_commands_fault() {
     let said = said.expect("a pattern");
     to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(said);
     assert_free(&data);
+}
+
+#[test]
+fn what_the_command_left_behind_waits_for_the_lock_of_a_gtlock_that_lives() {
+    let (dir, data) = data();
+    let go = dir.path().join("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
+    // Left behind by a shell that has ended when cat answers.
+    let script = r#"( ( read -r line < "$1"; gtlock run -v --write "$2" -- echo ran > "$1.out" 2> "$1.err" ) & ); exec cat"#;
+    let mut outer = gtlock_process();
+    outer.args(["run", "--write"]).arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(&go).arg(&data);
+    let outer = Holder::running(&mut outer);
+    std::fs::write(&go, "go\n").expect("it reads");
+    let read = |end| std::fs::read_to_string(dir.path().join(end)).unwrap_or_default();
+    common::eventually("it waits", || read("go.err").contains("waiting"));
+    assert!(outer.release().success());
+    common::eventually("it runs", || read("go.out") == "ran\n");
+    common::eventually("it has ended", || read("go.err").contains("held for "));
+}
+
+#[test]
+fn the_variable_names_each_lock_that_is_still_held_once() {
+    let (_dir, data) = data();
+    let (dead, holder) = ("4200000000:1:2 4200000001:3:4", Holder::writer(&data));
+    let stat = std::fs::metadata(lock_file(&data)).expect("it is there");
+    let held = format!(
+        "{}:{}:{}",
+        holder.pid(),
+        std::os::unix::fs::MetadataExt::dev(&stat),
+        std::os::unix::fs::MetadataExt::ino(&stat)
+    );
+    let mut nested = gtlock();
+    nested.env("GTLOCK_HELD", format!("{dead} {held} {held} {dead}"));
+    nested.args(["run", "--write"]).arg(data.with_file_name("other")).args([
+        "--",
+        "sh",
+        "-c",
+        "echo $GTLOCK_HELD",
+    ]);
+    let printed = String::from_utf8(nested.assert().success().get_output().stdout.clone()).expect("text");
+    let entries: Vec<&str> = printed.split_whitespace().collect();
+    assert_eq!(entries.len(), 2, "{printed}");
+    assert!(entries.contains(&held.as_str()), "{printed}");
 }

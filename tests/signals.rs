@@ -489,3 +489,25 @@ fn as_process_1_gtlock_passes_signals_on() {
     assert_eq!(heard.line_or_end(), None);
     end_of(&mut unshare);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn as_process_1_gtlock_ends_a_wait_of_the_signals_that_end_processes() {
+    let (dir, data) = data();
+    let Some(_) = as_process_1() else { return };
+    let holder = common::Holder::writer(&data);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        let mut unshare = as_process_1().expect("as before");
+        unshare.arg(&data).args(["--", "touch"]).arg(dir.path().join("ran"));
+        let mut unshare = unshare.spawn().expect("unshare starts");
+        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let gtlock = || fs::read_to_string(&children).expect("unshare is there").trim().parse().ok();
+        common::eventually("unshare has a child", || gtlock().is_some());
+        let gtlock: u32 = gtlock().expect("as before");
+        common::waits_in_kernel(gtlock, &data);
+        kill(Pid::from_raw(gtlock.try_into().expect("a process ID")), signal).expect("gtlock is there");
+        assert_eq!(end_of(&mut unshare).code(), Some(128 + signal as i32));
+    }
+    assert!(holder.release().success());
+    assert!(!dir.path().join("ran").exists());
+}

@@ -152,7 +152,11 @@ fn several_readers_are_all_shown() {
     let lock = status_of(&data);
     let pids: Vec<&Value> = lock["holders"].as_array().expect("a list").iter().map(|h| &h["pid"]).collect();
     assert_eq!(pids, [&json!(second.pid())]);
-    assert!(lock["since"].is_string());
+    assert_eq!(lock["since"], json!(null), "the file's time is that of the other's end");
+    second.release();
+    let alone = Holder::reader(&data);
+    assert!(status_of(&data)["since"].is_string());
+    alone.release();
 }
 
 #[cfg(target_os = "linux")]
@@ -468,5 +472,65 @@ fn a_full_disk_behind_standard_output_is_reported() {
             .and(predicate::str::contains("\n").count(1));
         let script = format!("gtlock {arguments} >/dev/full");
         to_its_end(common::shell(&script, &data)).assert().code(125).stdout("").stderr(full);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_lock_directory_that_is_a_link_is_shown_by_that_name() {
+    let (dir, data) = data();
+    std::fs::create_dir_all(dir.path().join(".gastown")).expect("it can be made");
+    std::fs::create_dir(dir.path().join("shared")).expect("it can be made");
+    std::os::unix::fs::symlink("../shared", dir.path().join(".gastown/locks")).expect("it can be made");
+    let holder = Holder::writer(&data);
+    for named in [&[][..], &[".gastown/locks"], &[".gastown/locks/state.json.lock"], &["."], &["state.json"]]
+    {
+        let (code, document) = document(dir.path(), &words(named));
+        assert_eq!((code, document["locks"].as_array().map(Vec::len)), (0, Some(1)), "{named:?}: {document}");
+        assert_eq!(document["locks"][0]["state"], "held", "{named:?}: {document}");
+    }
+    gtlock()
+        .args(["try", "--write", ".gastown/locks/state.json.lock"])
+        .current_dir(dir.path())
+        .assert()
+        .code(125);
+    holder.release();
+}
+
+#[test]
+fn a_directory_that_is_locked_itself_is_shown_with_the_locks_in_it() {
+    let (dir, _) = data();
+    let town = dir.path().join("town");
+    std::fs::create_dir(&town).expect("it can be made");
+    let inside = Holder::writer(&town.join("state.json"));
+    let itself = Holder::writer(&town);
+    let (code, document) = document(dir.path(), &words(&["town"]));
+    let mut found: Vec<String> =
+        names_and_states(&document).into_iter().map(|(name, state)| format!("{name} {state}")).collect();
+    found.sort();
+    assert_eq!((code, found), (0, vec!["state.json.lock held".to_owned(), "town.lock held".to_owned()]));
+    inside.release();
+    itself.release();
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_in_the_place_of_a_lock_directory_is_an_error_and_not_a_free_lock() {
+    let (dir, _) = data();
+    std::fs::create_dir(dir.path().join(".gastown")).expect("it can be made");
+    let locks = dir.path().join(".gastown/locks");
+    std::fs::write(&locks, "").expect("it can be written");
+    for _ in 0..2 {
+        for named in [&[][..], &["."], &[".gastown/locks"]] {
+            let (code, document) = document(dir.path(), &words(named));
+            assert_eq!(
+                (code, document["locks"].as_array().map(Vec::len)),
+                (125, Some(0)),
+                "{named:?}: {document}"
+            );
+        }
+        gtlock().arg("status").arg(dir.path()).assert().code(125).stdout("");
+        std::fs::remove_file(&locks).expect("it is there");
+        std::os::unix::fs::symlink("nowhere", &locks).expect("it can be made");
     }
 }

@@ -447,6 +447,27 @@ fn a_waiter_whose_lock_directory_was_removed_makes_it_anew() {
     assert!(lock_file(&data).exists());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_waiter_does_not_make_the_directory_of_the_data_anew() {
+    let (dir, _) = data();
+    let sub = dir.path().join("sub");
+    fs::create_dir(&sub).expect("it can be made");
+    let data = sub.join("state.json");
+    let first = Holder::writer(&data);
+    let mut request = gtlock_process();
+    request.args(["run", "-q", "--write"]).arg(&data).args(["--", "echo", "ran"]);
+    let waiter = request.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("gtlock starts");
+    common::waits_in_kernel(waiter.id(), &data);
+    fs::remove_dir_all(&sub).expect("it is there");
+    first.release();
+    let output = waiter.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stdout), (Some(125), Vec::new()));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(matches(&said, &about(&data, "its directory .*/sub does not exist; create it first")), "{said}");
+    assert!(!sub.exists());
+}
+
 #[test]
 fn a_lock_file_that_was_removed_or_replaced_meanwhile_is_reported() {
     for meddle in [r#"rm "$2""#, r#"rm "$2"; : > "$2""#, r#"mv "$2" "$2.old""#] {
@@ -536,5 +557,27 @@ fn a_timed_out_request_has_none_of_its_locks() {
     assert_free(&other);
     assert_eq!(fs::read_to_string(lock_file(&other)).expect("it is there"), "");
     holder.release();
+    assert_free(&data);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_pipe_behind_standard_error_holds_up_no_lock() {
+    let (_dir, data) = data();
+    let (_reader, writer) = nix::unistd::pipe().expect("a pipe");
+    let flags = |flags| nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFL(flags)).expect("it is open");
+    flags(nix::fcntl::OFlag::O_NONBLOCK);
+    while nix::unistd::write(&writer, &[0; 1024]).is_ok() {}
+    flags(nix::fcntl::OFlag::empty()); // whoever writes more waits
+    let holder = Holder::writer(&data);
+    let mut request = gtlock_process();
+    request.args(["run", "-v", "--write"]).arg(&data).args(["--", "echo", "got it"]);
+    request.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(writer));
+    let mut waiter = request.spawn().expect("gtlock starts");
+    let printed = Lines::of(waiter.stdout.take().expect("it is piped"));
+    common::waits_in_kernel(waiter.id(), &data);
+    assert!(holder.release().success());
+    assert_eq!(printed.line(), "got it");
+    assert!(end_of(&mut waiter).success());
     assert_free(&data);
 }

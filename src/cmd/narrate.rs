@@ -9,6 +9,7 @@ use super::report;
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Target, Waiting};
+use crate::sys;
 
 /// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,7 +20,8 @@ const PATIENCE_ON_TERMINAL: Duration = Duration::from_millis(100);
 /// How often the live line is brought up to date.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Tells of locks on standard error, as much as the options ask for.
+/// Tells of locks on standard error, as much as the options ask for. Of what is held or waited for, it tells only
+/// while that takes no wait: a terminal may be stopped (Ctrl-S), a pipe full.
 pub struct Narrator {
     quiet: bool,
     verbose: bool,
@@ -51,8 +53,11 @@ impl Narrator {
         if elapsed < patience {
             return Some(patience.saturating_sub(elapsed));
         }
+        if !sys::stderr_is_ready() {
+            return Some(REFRESH);
+        }
         if !is_live {
-            report::say(&format!("{}: waiting: {}", shown(target), report::who_holds(target)));
+            say(&format!("{}: waiting: {}", shown(target), report::who_holds(target)));
             return None;
         }
         let waited = report::duration(Duration::from_secs(elapsed.as_secs()));
@@ -84,27 +89,32 @@ impl Narrator {
                     Some(e) => format!(", without a record of the holder: {e}"),
                     None => String::new(),
                 };
-                report::say(&format!(
-                    "{}: locked for {purpose} after {took}{unrecorded}",
-                    shown(locked.target())
-                ));
+                say(&format!("{}: locked for {purpose} after {took}{unrecorded}", shown(locked.target())));
             }
         }
     }
 
     /// Tells how long the locks were held.
-    pub fn released(&self, guard: &Guard, held: Duration) {
+    pub fn released(&self, targets: &[Target], held: Duration) {
         if self.verbose {
-            for locked in guard.locks() {
-                report::say(&format!("{}: held for {}", shown(locked.target()), report::duration(held)));
+            for target in targets {
+                say(&format!("{}: held for {}", shown(target), report::duration(held)));
             }
         }
     }
 
     fn end_live_line(&mut self) {
-        if let Some(live) = self.live.take() {
-            live.finish_and_clear();
+        match self.live.take() {
+            Some(live) if sys::stderr_is_ready() => live.finish_and_clear(),
+            live => std::mem::forget(live), // whose drop would write as well
         }
+    }
+}
+
+/// Says what is not worth a wait: to be held up here would be to hold a lock without running its command.
+fn say(message: &str) {
+    if sys::stderr_is_ready() {
+        report::say(message);
     }
 }
 

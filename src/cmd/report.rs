@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -11,7 +10,7 @@ use crate::cli::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Holder, Inspection, Kind, Mode, State, Target};
-use crate::process::{Liveness, Processes};
+use crate::process::{Liveness, Processes, is_gtlock};
 
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
@@ -144,10 +143,8 @@ fn name(holder: &Holder) -> String {
 /// The command line of a holder, safe to print. Of a gtlock the command that it runs.
 #[must_use]
 pub fn command_line(words: &[OsString]) -> String {
-    let is_gtlock =
-        words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
     let command = match words.iter().position(|word| word == "--") {
-        Some(dashes) if is_gtlock => &words[dashes + 1..],
+        Some(dashes) if is_gtlock(words) => &words[dashes + 1..],
         _ => words,
     };
     command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
@@ -180,14 +177,46 @@ pub fn duration(duration: Duration) -> String {
     humantime::format_duration(rounded).to_string()
 }
 
-/// Prints a JSON document on standard output.
+/// Prints a JSON document on standard output, safe for a terminal like everything else.
 ///
 /// # Errors
 ///
 /// If it cannot be written.
 pub fn print_json(document: &impl serde::Serialize) -> io::Result<()> {
+    let json = serde_json::to_string_pretty(document)?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    serde_json::to_writer_pretty(&mut out, document)?;
-    writeln!(out)?;
+    writeln!(out, "{}", tame(&json))?;
     out.flush()
+}
+
+/// Escapes in JSON what `serde_json` does not, as it need not: DEL, C1 controls, invisible and direction-changing
+/// characters. Outside of strings there are none.
+fn tame(json: &str) -> String {
+    let mut tame = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c >= '\u{7f}' && c.escape_debug().len() > 1 {
+            let mut units = [0; 2];
+            tame.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            tame.push(c);
+        }
+    }
+    tame
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn json_is_tame_and_means_the_same(text in any::<String>()) {
+            let json = serde_json::to_string(&text).expect("a string");
+            let tame = tame(&json);
+            prop_assert!(!tame.contains(char::is_control) && !tame.contains('\u{202e}'), "{tame:?}");
+            prop_assert_eq!(serde_json::from_str::<String>(&tame).expect("JSON"), text);
+        }
+    }
 }

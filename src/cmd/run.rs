@@ -74,6 +74,7 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
     let mut narrator = Narrator::new(args);
+    let ends_on_signals = sys::end_on_signals();
     let mut guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
         Ok(guard) => guard,
         Err(Error::Busy(target)) => {
@@ -86,6 +87,7 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
         }
         Err(e) => return Err(e.into()),
     };
+    drop(ends_on_signals);
     narrator.locked(&guard);
     if command.is_empty() {
         guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
@@ -93,8 +95,11 @@ fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Resu
     }
     let since = Instant::now();
     let exit = execute(&mut guard, args, command);
-    narrator.released(&guard, since.elapsed());
-    for replaced in guard.release() {
+    let held = since.elapsed();
+    let targets: Vec<_> = guard.locks().map(|locked| locked.target().clone()).collect();
+    let replaced = guard.release();
+    narrator.released(&targets, held);
+    for replaced in replaced {
         let found = if args.direct {
             "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
              it without --direct if it is saved by rename"

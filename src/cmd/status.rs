@@ -1,5 +1,6 @@
 //! `gtlock status`.
 
+use std::fs::Metadata;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -108,20 +109,24 @@ fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
 fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     let is_lock_dir = |dir: &Path| {
         let canonical = sys::canonicalize(dir).ok();
-        canonical.as_deref().is_some_and(lock::is_lock_dir)
+        lock::is_lock_dir(dir) // be it a link to one of another name
+            || canonical.as_deref().is_some_and(lock::is_lock_dir)
             || lock_dir
                 .is_some_and(|lock_dir| canonical.is_some() && sys::canonicalize(lock_dir).ok() == canonical)
     };
     let parent = path.parent().map(|parent| if parent == Path::new("") { Path::new(".") } else { parent });
     let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);
     let below = lock::lock_dir_below(path);
-    let (is_directory, has_locks) = (is_directory(path), is_directory(&below));
+    let (is_directory, has_locks) = (is_directory(path), is_there(&below));
     if matches!(is_directory, Ok(true)) {
         if is_lock_dir(path) {
             return in_directory(path);
         }
         if matches!(has_locks, Ok(true)) || path.file_name().is_none() {
-            return in_directory(&below);
+            // It may be data too, and locked itself.
+            let itself = FileLock::shared(path).lock_paths().unwrap_or_default().into_iter();
+            let itself = itself.map(|lock| Ok(Asked { lock, kind: Kind::LockFile, must_exist: true }));
+            return in_directory(&below).into_iter().chain(itself).collect();
         }
     } else if lock::is_lock_dir(path) {
         return in_directory(path); // none there, or not a directory
@@ -141,9 +146,18 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
 
 /// Whether there is a directory at a path; an error if that cannot be told.
 fn is_directory(path: &Path) -> Result<bool, Error> {
-    match path.metadata() {
-        Ok(metadata) => Ok(metadata.is_dir()),
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+    Ok(at(path, path.metadata())?.is_some_and(|metadata| metadata.is_dir()))
+}
+
+/// Whether there is anything at a path, be it a link to nothing; an error if that cannot be told.
+fn is_there(path: &Path) -> Result<bool, Error> {
+    Ok(at(path, path.symlink_metadata())?.is_some())
+}
+
+fn at(path: &Path, metadata: io::Result<Metadata>) -> Result<Option<Metadata>, Error> {
+    match metadata {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(Error::Io { path: path.to_owned(), error }),
     }
 }
@@ -153,7 +167,9 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     let fail = |error| Err(Error::Io { path: dir.to_owned(), error });
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && dir.symlink_metadata().is_err() => {
+            return Vec::new();
+        }
         Err(e) => return vec![fail(e)],
     };
     let mut names = Vec::new();
@@ -183,15 +199,15 @@ fn print_table(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::
         let lock = Escaped::new(path);
         for holder in &inspection.holders {
             let alive = if holder.liveness == Liveness::Dead { "no" } else { "yes" };
-            // With --direct there is no record: of nobody it is known who was first.
-            let is_heir = holder.evidence == Evidence::Descriptor && !direct;
-            let inherited = if is_heir { " (inherited the lock)" } else { "" };
+            let is_recorded = |holder: &Holder| holder.evidence == Evidence::Record;
+            let remark = match holder.evidence {
+                Evidence::Descriptor if direct => "", // there is no record: of nobody it is known who was first
+                Evidence::Descriptor if inspection.holders.iter().any(is_recorded) => " (inherited the lock)",
+                Evidence::Descriptor => " (not recorded)",
+                Evidence::Record => "",
+            };
             let command = command(&holder.liveness);
-            writeln!(
-                table,
-                "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{inherited}",
-                holder.pid
-            )?;
+            writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{remark}", holder.pid)?;
         }
         if inspection.holders.iter().all(|holder| holder.liveness == Liveness::Dead) {
             match inspection.state {

@@ -12,8 +12,8 @@ use super::error::{Error, Target};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::{
-    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, State, Wait, flock, inspect, path, record,
-    wait,
+    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path,
+    record, wait,
 };
 use crate::process::Processes;
 use crate::sys::{self, FileId};
@@ -46,6 +46,7 @@ pub type OnWait<'a> = &'a mut dyn FnMut(Waiting<'_>) -> Option<Duration>;
 pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> {
     let started = Instant::now();
     let mut waiter = Waiter {
+        place: &request.place,
         wait: request.wait,
         started,
         // Beyond what the clock can express is for ever.
@@ -105,6 +106,7 @@ enum Attempt {
 }
 
 struct Waiter<'a> {
+    place: &'a Place,
     wait: Wait,
     started: Instant,
     deadline: Option<Instant>,
@@ -140,7 +142,7 @@ impl Waiter<'_> {
         let mut looks = 0;
         while mismatches < MOST_MISMATCHES {
             let file = match target.kind {
-                Kind::LockFile => open_lock(lock)?,
+                Kind::LockFile => self.open_lock(target)?,
                 _ => sys::open_itself(lock, true).map_err(fail)?,
             };
             if !held.is_empty() {
@@ -180,6 +182,22 @@ impl Waiter<'_> {
             }
         }
         Err(unstable(lock))
+    }
+
+    /// Opens a lock file, made with its directory if need be: that may also have been removed during a wait.
+    fn open_lock(&self, target: &Target) -> Result<File, Error> {
+        let lock = target.lock.as_path();
+        if let Some(odd) = not_a_lock_file(lock) {
+            return Err(odd); // a device is not even opened
+        }
+        let opened = match (sys::open_lock(lock, true), lock.parent()) {
+            (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => {
+                path::make_lock_dir(dir, self.place, &target.data)?;
+                sys::open_lock(lock, true)
+            }
+            (opened, _) => opened,
+        };
+        opened.map_err(|e| not_a_lock_file(lock).unwrap_or(Error::io(lock, e)))
     }
 
     /// Whether a lock that has just been refused is held by more than somebody's look at it.
@@ -370,18 +388,6 @@ impl Waiter<'_> {
             None => Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() }),
         }
     }
-}
-
-/// Opens a lock file, made with its directory if need be: that may also have been removed during a wait.
-fn open_lock(lock: &Path) -> Result<File, Error> {
-    let opened = match (sys::open_lock(lock, true), lock.parent()) {
-        (Err(e), Some(dir)) if e.kind() == io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(dir).map_err(|e| Error::io(dir, e))?;
-            sys::open_lock(lock, true)
-        }
-        (opened, _) => opened,
-    };
-    opened.map_err(|e| not_a_lock_file(lock).unwrap_or(Error::io(lock, e)))
 }
 
 /// Refuses what is at a lock path but is no lock file of ours.

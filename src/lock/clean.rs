@@ -56,10 +56,11 @@ pub enum Reason {
 /// goes wrong with a single file is in [`Cleaned::errors`], and the rest is still done.
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
+    let fail = |e| Error::io(named, e);
     let canonical = match sys::canonicalize(named) {
         Ok(canonical) => canonical,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
-        Err(e) => return Err(Error::io(named, e)),
+        Err(e) => return Err(fail(e)),
     };
     if matches!(dir, LockDir::Default(_)) && !path::is_lock_dir(&canonical) {
         return Err(Error::invalid(
@@ -68,8 +69,12 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
              lock files with --lock-dir",
         ));
     }
-    let fail = |e| Error::io(named, e);
     let opened = sys::Dir::open(&canonical).map_err(fail)?;
+    // Whoever may rename it could have put a link to another in its place since.
+    let is_same = sys::canonicalize(&canonical).is_ok_and(|again| again == canonical);
+    if !is_same || !opened.is_at(&canonical).map_err(fail)? {
+        return Err(Error::invalid(named, "was replaced by another while it was opened; try again"));
+    }
     let mut cleaned = Cleaned::default();
     for entry in opened.entries().map_err(fail)? {
         let entry = entry.map_err(fail)?;

@@ -5,9 +5,10 @@
 //! is an ancestor of this one, and has the lock as far as can be seen: gtlock holds its locks as long as its
 //! command lives, and whoever descends from the command through living processes is inside that time.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use crate::process::Processes;
+use crate::process::{Liveness, Processes, is_gtlock};
 use crate::sys::{self, FileId};
 
 /// The environment variable that names the locks held.
@@ -16,9 +17,14 @@ pub const VARIABLE: &str = "GTLOCK_HELD";
 /// The variable's value for a child of this process, which holds the locks `ids`.
 pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
     let me = std::process::id();
-    let mine = ids.map(|id| format!("{me}:{}:{}", id.device, id.inode));
-    let inherited = entries().into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
-    inherited.chain(mine).collect::<Vec<_>>().join(" ").into()
+    let mut processes = Processes::default();
+    // Without those that are over, or the variable of a job that starts itself anew would grow without end.
+    let still_held =
+        |&(pid, id): &(u32, FileId)| processes.look_at(pid) != Liveness::Dead && sys::may_hold_lock(pid, id);
+    let inherited = entries().into_iter().filter(still_held);
+    let held: BTreeSet<_> = inherited.chain(ids.map(|id| (me, id))).collect();
+    let entries = held.into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
+    entries.collect::<Vec<_>>().join(" ").into()
 }
 
 /// How the lock on a file is held around this process, if it is.
@@ -34,8 +40,20 @@ pub enum Around {
 pub fn around_us(id: FileId, processes: &mut Processes) -> Option<Around> {
     match held_by_ancestors(processes, |held| held == id) {
         Some(ancestor) => Some(Around::Ancestor(ancestor)),
-        None => sys::inherits_lock(id).then_some(Around::Descriptor),
+        None if sys::inherits_lock(id) && !is_let_go_by_another(id, processes) => Some(Around::Descriptor),
+        None => None,
     }
+}
+
+/// Whether a gtlock that is no ancestor of this process lives and holds the lock: it lets go when its own command
+/// ends, whoever has inherited the descriptor. (So for a process that the command left behind.)
+fn is_let_go_by_another(id: FileId, processes: &mut Processes) -> bool {
+    let mut named = entries().into_iter().filter(|&(_, held)| held == id);
+    named.any(|(pid, id)| {
+        let is_gtlock =
+            matches!(processes.look_at(pid), Liveness::Alive(process) if is_gtlock(&process.command));
+        is_gtlock && sys::may_hold_lock(pid, id)
+    })
 }
 
 /// Whether this process runs inside any lock at all.
@@ -47,8 +65,10 @@ pub fn is_inside(processes: &mut Processes) -> bool {
 fn held_by_ancestors(processes: &mut Processes, in_question: impl Fn(FileId) -> bool) -> Option<u32> {
     let mut named = entries().into_iter().filter(|&(_, id)| in_question(id)).peekable();
     named.peek()?;
+    // Where no process can be seen (there is no /proc), one that lives is taken for the ancestor that it was.
     let ancestors = processes.ancestors();
-    named.find(|&(pid, id)| ancestors.contains(&pid) && sys::may_hold_lock(pid, id)).map(|(pid, _)| pid)
+    let is_ancestor = |pid| ancestors.as_ref().map_or_else(|| sys::is_alive(pid), |all| all.contains(&pid));
+    named.find(|&(pid, id)| is_ancestor(pid) && sys::may_hold_lock(pid, id)).map(|(pid, _)| pid)
 }
 
 fn entries() -> Vec<(u32, FileId)> {

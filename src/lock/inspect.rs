@@ -22,7 +22,7 @@ pub struct Inspection {
     /// Who is known to hold it, or, of a stale lock, who left the record. Empty for a held lock means a
     /// holder that cannot be seen from here.
     pub holders: Vec<Holder>,
-    /// When the lock was acquired, where the record names one process.
+    /// When the lock was acquired, where the record tells: of a writer, and of a reader who has been alone.
     pub since: Option<SystemTime>,
 }
 
@@ -118,14 +118,12 @@ fn look_at(
         }
         add_descriptor_holders(&mut holders, id, processes);
     }
-    let since = record.written.filter(|_| record.pids.len() == 1);
-    Ok(Inspection { state: State::Held(mode), holders, since })
+    Ok(Inspection { state: State::Held(mode), holders, since: record.since })
 }
 
 fn not_held(record: &Record, id: FileId, processes: &mut Processes) -> Inspection {
     let state = if record.pids.is_empty() { State::Free } else { State::Stale };
-    let since = record.written.filter(|_| record.pids.len() == 1);
-    Inspection { state, holders: recorded(record, id, processes), since }
+    Inspection { state, holders: recorded(record, id, processes), since: record.since }
 }
 
 /// The processes that wait for locks at one moment, as far as the kernel tells: on Linux.

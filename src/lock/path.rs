@@ -39,11 +39,9 @@ pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
     for _ in 0..=MOST_LINKS {
         let (dir, name) = canonical_parts(&next, data)?;
         paths.push(lock_path(&dir, &name, place, data)?);
-        let here = dir.join(&name);
-        match here.read_link() {
-            Ok(target) => next = dir.join(target),
-            // Not a symbolic link, or not there yet.
-            Err(_) => return Ok(paths),
+        match link_target(&dir.join(&name)).map_err(|e| Error::io(data, e))? {
+            Some(target) => next = dir.join(target),
+            None => return Ok(paths),
         }
     }
     Err(too_many_links(data))
@@ -56,15 +54,29 @@ fn itself(data: &Path) -> Result<PathBuf, Error> {
         match sys::canonicalize(&next) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let (dir, name) = canonical_parts(&next, data)?;
-                match dir.join(&name).read_link() {
-                    Ok(target) => next = dir.join(target),
-                    Err(_) => return Ok(dir.join(name)), // to be created
+                match link_target(&dir.join(&name)).map_err(|e| Error::io(data, e))? {
+                    Some(target) => next = dir.join(target),
+                    None => return Ok(dir.join(name)), // to be created
                 }
             }
             canonical => return canonical.map_err(|e| Error::io(data, e)),
         }
     }
     Err(too_many_links(data))
+}
+
+/// What a symbolic link points to; `None` if it is none, or not there.
+fn link_target(path: &Path) -> io::Result<Option<PathBuf>> {
+    let is_none = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
+    match path.symlink_metadata() {
+        Ok(metadata) if !metadata.is_symlink() => Ok(None),
+        Ok(_) => match path.read_link() {
+            Err(e) if is_none(&e) => Ok(None), // since then
+            target => target.map(Some),
+        },
+        Err(e) if is_none(&e) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 fn too_many_links(data: &Path) -> Error {
@@ -81,10 +93,7 @@ fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Err
         _ => Path::new("."),
     };
     let dir = sys::canonicalize(parent).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Error::invalid(
-            named,
-            format!("its directory {} does not exist; create it first", escaped(parent)),
-        ),
+        io::ErrorKind::NotFound => no_data_directory(named, parent),
         io::ErrorKind::NotADirectory => {
             Error::invalid(named, format!("{} is not a directory", escaped(parent)))
         }
@@ -101,18 +110,18 @@ fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<Pa
         Place::Directory(lock_dir) => lock_dir.clone(),
         Place::Beside | Place::Itself => lock_dir_below(dir),
     };
-    // Canonical once it exists, so that a directory reached under two names gives one order.
-    let locks = match sys::canonicalize(&locks) {
-        Ok(canonical) if canonical.is_dir() => canonical,
-        Ok(file) => return Err(no_directory(&file)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            std::path::absolute(&locks).map_err(|e| Error::io(&locks, e))?
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotADirectory => return Err(no_directory(&locks)),
-        Err(e) => return Err(Error::io(&locks, e)),
-    };
+    let locks = canonical_to_be(&locks).map_err(|e| match e.kind() {
+        io::ErrorKind::NotADirectory => no_directory(&locks),
+        _ => Error::io(&locks, e),
+    })?;
+    match locks.metadata() {
+        Ok(metadata) if !metadata.is_dir() => return Err(no_directory(&locks)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&locks, e)),
+        _ => {}
+    }
     let lock_named = Path::new(name).extension().is_some_and(|extension| extension == "lock");
-    if is_lock_dir(dir) || (dir == locks && lock_named) {
+    let is_in_lock_dir = is_lock_dir(dir) || named.parent().is_some_and(is_lock_dir); // or a link by that name
+    if is_in_lock_dir || (dir == locks && lock_named) {
         return Err(Error::invalid(
             named,
             "is inside a lock directory; name the data file that it guards, gtlock finds the lock",
@@ -127,6 +136,53 @@ fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<Pa
         ));
     }
     Ok(locks.join(file))
+}
+
+/// The canonical path of a directory, also where it or those above it are still to be made: reached under two
+/// names, it gives one order of locks.
+fn canonical_to_be(dir: &Path) -> io::Result<PathBuf> {
+    match sys::canonicalize(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        canonical => return canonical,
+    }
+    let dir = std::path::absolute(dir)?;
+    match (dir.parent(), dir.file_name()) {
+        (Some(parent), Some(name)) => Ok(canonical_to_be(parent)?.join(name)),
+        _ => Ok(dir),
+    }
+}
+
+/// Makes the directory of a lock file: one that was chosen, with all above it, or `.gastown/locks` in the directory
+/// of the data.
+pub fn make_lock_dir(dir: &Path, place: &Place, data: &Path) -> Result<(), Error> {
+    let nowhere = |link: &Path| {
+        Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
+    };
+    let leads_nowhere =
+        |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && !path.exists();
+    if let Place::Directory(_) = place {
+        return std::fs::create_dir_all(dir).map_err(|e| {
+            let link = dir.ancestors().find(|path| leads_nowhere(path));
+            link.map_or_else(|| Error::io(dir, e), nowhere)
+        });
+    }
+    let above = dir.parent().unwrap_or(dir);
+    for (path, is_first) in [(above, true), (dir, false)] {
+        match std::fs::create_dir(path) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound && is_first => {
+                return Err(no_data_directory(data, path.parent().unwrap_or(path)));
+            }
+            made => {
+                made.map_err(|e| if leads_nowhere(above) { nowhere(above) } else { Error::io(path, e) })?;
+            }
+        }
+    }
+    if leads_nowhere(dir) { Err(nowhere(dir)) } else { Ok(()) }
+}
+
+fn no_data_directory(data: &Path, dir: &Path) -> Error {
+    Error::invalid(data, format!("its directory {} does not exist; create it first", escaped(dir)))
 }
 
 /// The error for a lock directory that is a file, or below one.

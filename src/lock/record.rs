@@ -4,9 +4,9 @@
 //! they edit it one at a time, under a short exclusive lock on the lock *directory*, taken after the
 //! file's lock and never waited for beyond [`EDIT_PATIENCE`]: at worst a line is missing.
 //!
-//! An edit is one write that never leaves the file anything but digits and newlines, then, if the
-//! record got shorter, one truncation. SIGKILL between the two leaves blank lines; in the middle of the
-//! write, if that goes over the edge of a page, a number that may be nobody's.
+//! An edit is one write inside one page of memory, which SIGKILL cannot cut in two, and which never leaves the
+//! file anything but digits and newlines; then, if the record got shorter, one truncation. SIGKILL between the two
+//! leaves blank lines. A reader that leaves others leaves a blank line too: the file's time is not theirs.
 
 use std::fs::File;
 use std::io;
@@ -19,9 +19,9 @@ use crate::sys::{self, Access, RecordFile};
 /// How long a reader tries to get its turn at the record.
 const EDIT_PATIENCE: Duration = Duration::from_millis(5);
 
-/// Above this size, in bytes, the lines of processes that are gone are dropped when a line is added;
-/// below it they are left, since they may belong to another PID namespace.
-const TIDY_ABOVE: u64 = 4096;
+/// No record grows beyond this size, in bytes: the smallest page of memory. To add a line then, those of processes
+/// that are gone are dropped; before they are left, since they may belong to another PID namespace.
+const PAGE: usize = 4096;
 
 /// Above this size, in bytes, a file is no record, whatever it holds.
 const LARGEST: usize = 1 << 20;
@@ -51,6 +51,8 @@ pub struct Record {
     pub pids: Vec<u32>,
     /// When it was last written, if it names anybody.
     pub written: Option<SystemTime>,
+    /// Since when the only holder named holds the lock, if there is but one and was no other meanwhile.
+    pub since: Option<SystemTime>,
 }
 
 /// Reads the record of a lock file; `None` if what it holds is not one.
@@ -73,7 +75,10 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
         }
         last = now;
     }
-    Ok(last.and_then(|(bytes, written)| Some(Record { pids: parse(&bytes)?, written })))
+    Ok(last.and_then(|(bytes, written)| {
+        let is_alone = bytes.split(|&b| b == b'\n').count() <= 2; // nothing follows the last newline
+        Some(Record { pids: parse(&bytes)?, written, since: written.filter(|_| is_alone) })
+    }))
 }
 
 /// Whether a time has a year of four digits: anybody may have set another.
@@ -102,11 +107,12 @@ pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
     edit(lock, path, mode, |mut pids| {
         if mode == Mode::Exclusive {
             pids.clear(); // whatever is there was left by the dead
-        } else if render(&pids).len() as u64 > TIDY_ABOVE {
-            pids.retain(|&pid| sys::is_alive(pid));
         }
         pids.push(me);
-        pids
+        if render(&pids).len() > PAGE {
+            pids.retain(|&pid| sys::is_alive(pid));
+        }
+        Some(render(&pids)).filter(|record| record.len() <= PAGE)
     })
 }
 
@@ -119,11 +125,20 @@ pub fn remove(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
         } else if let Some(mine) = pids.iter().position(|&pid| pid == me) {
             pids.remove(mine); // one line: other threads of this process may hold it too
         }
-        pids
+        let mut record = render(&pids);
+        if !pids.is_empty() {
+            record.push(b'\n');
+        }
+        Some(record)
     })
 }
 
-fn edit(lock: &File, path: &Path, mode: Mode, change: impl FnOnce(Vec<u32>) -> Vec<u32>) -> io::Result<()> {
+fn edit(
+    lock: &File,
+    path: &Path,
+    mode: Mode,
+    change: impl FnOnce(Vec<u32>) -> Option<Vec<u8>>,
+) -> io::Result<()> {
     let _turn = match mode {
         Mode::Exclusive => None,
         Mode::Shared => Some(take_turn(path)?),
@@ -133,7 +148,8 @@ fn edit(lock: &File, path: &Path, mode: Mode, change: impl FnOnce(Vec<u32>) -> V
     };
     let foreign = || io::Error::other("its content is not a holder record");
     let old = read_store(&store)?.ok_or_else(foreign)?;
-    let mut new = render(&change(parse(&old).ok_or_else(foreign)?));
+    let new = change(parse(&old).ok_or_else(foreign)?);
+    let mut new = new.ok_or_else(|| io::Error::other("it names as many holders as it has room for"))?;
     let len = new.len();
     if len > 0 {
         // Also if nothing changes (in a container, where every gtlock is process 1): the file's time does.

@@ -37,20 +37,19 @@ fn parse(line: &str) -> Option<LockLine> {
 /// To read the table holds up every flock on the machine for a moment (`locks_start` in the kernel's
 /// fs/locks.c): it is for `status`, once, and not for a wait.
 #[derive(Debug)]
-pub struct Waiters(Vec<LockLine>);
+pub struct Waiters(Option<Vec<LockLine>>);
 
 impl Waiters {
     /// Reads the kernel's table.
     pub fn now() -> Self {
-        let table = fs::read_to_string("/proc/locks").unwrap_or_default();
-        Self(table.lines().filter_map(parse).filter(|line| line.waits).collect())
+        let table = fs::read_to_string("/proc/locks").ok();
+        Self(table.map(|table| table.lines().filter_map(parse).filter(|line| line.waits).collect()))
     }
 
-    /// Those that wait for this file. (On systems that do not tell, `None`.)
-    #[allow(clippy::unnecessary_wraps, reason = "same signature as elsewhere")]
+    /// Those that wait for this file; `None` if the table cannot be read.
     pub fn of(&self, id: FileId) -> Option<Vec<u32>> {
-        let mut pids: Vec<u32> =
-            self.0.iter().filter(|line| line.inode == id.inode).map(|line| line.pid).collect();
+        let lines = self.0.as_ref()?.iter();
+        let mut pids: Vec<u32> = lines.filter(|line| line.inode == id.inode).map(|line| line.pid).collect();
         pids.dedup();
         // The inode number alone could belong to another file system.
         pids.retain(|pid| descriptors(&pid.to_string()).any(|fd| is_open_on(&fd, id)));

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -14,6 +14,7 @@ use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
@@ -28,7 +29,7 @@ mod start;
 pub use std::fs::canonicalize;
 
 use child::is_ignored;
-pub use child::{become_command, die_of, run};
+pub use child::{become_command, die_of, end_on_signals, run};
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
 const INHERITED_FROM: i32 = 100;
@@ -111,7 +112,7 @@ pub fn stat(file: &File) -> io::Result<Stat> {
 pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
     match path.symlink_metadata() {
         Ok(metadata) => Ok(Some(Stat::from(&metadata))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }
 }
@@ -151,6 +152,12 @@ impl Dir {
     /// Opens a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         open_directory(path).map(Self)
+    }
+
+    /// Whether it is the one at a path, and that no symbolic link.
+    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
+        let opened = stat(&self.0)?.id;
+        Ok(stat_path(path)?.is_some_and(|there| there.id == opened))
     }
 
     /// Its entries.
@@ -278,6 +285,13 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
     let duplicate = unsafe { File::from_raw_fd(duplicate) };
     *file = duplicate;
     Ok(())
+}
+
+/// Whether standard error can be written to without waiting: not while a terminal is stopped (Ctrl-S), or a pipe
+/// full.
+pub fn stderr_is_ready() -> bool {
+    let stderr = io::stderr();
+    poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
 }
 
 /// The exit code of this process that tells a command's; the command's are of the same kind.

@@ -22,7 +22,7 @@ use super::{Access, Entry, FileId, Stat};
 
 mod child;
 
-pub use child::{become_command, die_of, is_alive, run};
+pub use child::{become_command, die_of, end_on_signals, is_alive, run};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
 /// `\\?\C:\…`, where both mean the same.
 pub use dunce::canonicalize;
@@ -125,6 +125,12 @@ impl Dir {
         } else {
             Err(io::ErrorKind::NotADirectory.into())
         }
+    }
+
+    /// Whether it is the one at a path: always, as it is opened by that.
+    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "same signature on every system")]
+    pub fn is_at(&self, _path: &Path) -> io::Result<bool> {
+        Ok(true)
     }
 
     /// Its entries.
@@ -244,6 +250,11 @@ pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "same signature on every system")]
 pub fn make_inheritable(_file: &mut File) -> io::Result<()> {
     Ok(())
+}
+
+/// Whether standard error can be written to without waiting: taken for granted.
+pub fn stderr_is_ready() -> bool {
+    true
 }
 
 /// The exit code of this process that tells a command's, in all its 32 bits. [`ExitCode`] has 8, so

@@ -7,6 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -14,7 +16,8 @@ use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_s
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::unistd::{AccessFlags, Pid, access, execve, getpgid, getpgrp, getpid, getsid};
-use signal_hook::consts::SIGCHLD;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
@@ -42,6 +45,25 @@ const PASSED_ON: [Signal; 14] = [
     Signal::SIGCONT,
     Signal::SIGWINCH,
 ];
+
+/// As process 1, lets the signals that are to end a process end this one, with 128 and the signal, until what is
+/// returned is dropped: the kernel does not do it there.
+pub fn end_on_signals() -> impl Drop {
+    struct Ends(Arc<AtomicBool>);
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+    let ends = Arc::new(AtomicBool::new(true));
+    if std::process::id() == 1 {
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)) {
+            // Failing that, it waits on, as process 1 does.
+            let _ = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends));
+        }
+    }
+    Ends(ends)
+}
 
 /// Runs a command to its end, with this process's descriptors but for those in `close`, its directory,
 /// group and signal dispositions, and its environment with `variable` set. Signals that this process gets
