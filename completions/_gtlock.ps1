@@ -41,7 +41,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Drop the lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
-            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Wait at most this long for all the locks together: 5s, 1m 30s, or seconds, 2.5; 0 for ever')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever')
             [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]')
             [CompletionResult]::new('--direct', '--direct', [CompletionResultType]::ParameterName, 'Lock the named files or directories themselves, as flock(1) does')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone')
@@ -81,8 +81,8 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;status' {
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Where the locks of the named data files are; on its own, the lock directory to show')
             [CompletionResult]::new('--direct', '--direct', [CompletionResultType]::ParameterName, 'Show the locks that run --direct and flock(1) take on the named files or directories themselves')
-            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [. if nothing is named]')
-            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [. if nothing is named]')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [default: .]')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [default: .]')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON for programs')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
@@ -90,8 +90,8 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         }
         'gtlock;clean' {
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Clean this directory, whatever its name; it must be one for lock files only')
-            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [. if nothing is named]')
-            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [. if nothing is named]')
+            [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [default: .]')
+            [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [default: .]')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Remove nothing, say what would be removed')
             [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Remove nothing, say what would be removed')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON for programs')

@@ -38,7 +38,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, 1m 30s, or seconds, 2.5; 0 for ever' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
@@ -61,11 +61,11 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'S
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; on its own, the lock directory to show' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
-complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [. if nothing is named]'
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [default: .]'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l lock-dir -d 'Clean this directory, whatever its name; it must be one for lock files only' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s R -l recursive -d 'Clean every .gastown/locks below the named directories [. if nothing is named]'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s R -l recursive -d 'Clean every .gastown/locks below the named directories [default: .]'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s n -l dry-run -d 'Remove nothing, say what would be removed'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s q -l quiet -d 'Say nothing but errors'

@@ -10,10 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueHint, value_parser};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
-/// Runs a command under a file lock, and tells who holds one.
+/// Run a command under a file lock, and tell who holds one.
 ///
 /// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
-/// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, whatever kills gtlock.
+/// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, even if gtlock is killed.
 #[derive(Debug, Parser)]
 #[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = HELP)]
 pub struct Cli {
@@ -39,17 +39,17 @@ pub enum Action {
     Try(TryArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
-    /// Each PATH is a data file, a lock file in a lock directory, or a directory: itself a lock directory, or
-    /// one that has .gastown/locks. Changes nothing.
+    /// Each PATH is a data file, a lock file in a lock directory, or a directory: one named .gastown/locks, or
+    /// one that has that in it. Any other lock directory goes with --lock-dir. Changes nothing.
     ///
-    /// Who waits, and who holds a lock without being recorded in it, only Linux tells.
-    #[command(after_help = HELP_WITHOUT_COMMAND)]
+    /// Only Linux tells who waits for a lock, and who holds one without being recorded in it.
+    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
     ///
     /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
-    #[command(after_help = HELP_WITHOUT_COMMAND)]
+    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
 }
 
@@ -59,7 +59,8 @@ gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...
        gtlock run --unlock-fd N";
 const TRY_USAGE: &str = "\
 gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]
-       gtlock try [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]";
+       gtlock try [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
+       gtlock try --unlock-fd N";
 
 const LOCKS: &str = "Locks";
 const BUSY: &str = "If a lock is busy";
@@ -85,9 +86,8 @@ pub struct LockArgs {
 
     /// Lock the named files or directories themselves, as flock(1) does.
     ///
-    /// A file is created if it does not exist, and never written to. One that is saved by a rename takes its
-    /// lock along, so that the next program locks the new file and runs at the same time: do without --direct
-    /// then.
+    /// A file is created if it does not exist, and never written to. If it is saved by rename, the lock stays
+    /// with the old file and the next program locks the new one: do not use --direct for such files.
     #[arg(long, conflicts_with = "lock_dir", help_heading = LOCKS)]
     pub direct: bool,
 
@@ -133,7 +133,7 @@ pub struct LockArgs {
 
     /// Say who is waited for, how long the lock took, and how long it was held.
     ///
-    /// And why the holder could not be recorded in the lock file, if it could not.
+    /// Also say why the holder could not be recorded, if so.
     #[arg(short, long, help_heading = MESSAGES)]
     pub verbose: bool,
 }
@@ -148,9 +148,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub lock: LockArgs,
 
-    /// Wait at most this long for all the locks together: 5s, 1m 30s, or seconds, 2.5; 0 for ever.
+    /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
     ///
-    /// A negative time, -1, does not wait at all.
+    /// A negative time such as -1 does not wait.
     #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
           value_parser = parse_timeout, allow_hyphen_values = true, help_heading = BUSY)]
     pub timeout: Wait,
@@ -183,7 +183,7 @@ pub struct TryArgs {
 /// The arguments of `gtlock status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// Data files, lock files or directories to show [.gastown/locks if nothing is named].
+    /// Data files, lock files or directories to show [default: .gastown/locks].
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
@@ -195,7 +195,7 @@ pub struct StatusArgs {
     #[arg(long, conflicts_with_all = ["lock_dir", "recursive"], requires = "paths")]
     pub direct: bool,
 
-    /// Show every .gastown/locks below the named directories [. if nothing is named].
+    /// Show every .gastown/locks below the named directories [default: .].
     ///
     /// Follows no symbolic links below them, and does not look into .git.
     #[arg(short = 'R', long, conflicts_with = "lock_dir")]
@@ -209,7 +209,7 @@ pub struct StatusArgs {
 /// The arguments of `gtlock clean`.
 #[derive(Args, Debug)]
 pub struct CleanArgs {
-    /// Directories named .gastown/locks [.gastown/locks if nothing is named].
+    /// Directories named .gastown/locks [default: .gastown/locks].
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub dirs: Vec<PathBuf>,
 
@@ -217,7 +217,7 @@ pub struct CleanArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub lock_dir: Vec<PathBuf>,
 
-    /// Clean every .gastown/locks below the named directories [. if nothing is named].
+    /// Clean every .gastown/locks below the named directories [default: .].
     ///
     /// Follows no symbolic links below them, and does not look into .git.
     #[arg(short = 'R', long)]
