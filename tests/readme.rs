@@ -1,7 +1,7 @@
 //! Every command in the README and in `docs/` does what it shows.
 //!
 //! Each block marked `sh` is run by bash in a scratch directory, with gtlock first on the path. What it
-//! prints is compared with the `text` block that follows it at once. A comment before the block can say
+//! prints is compared with the `text` block that follows it at once. Comments before the block can say
 //! `needs: PROGRAM` (without which it is skipped), `can: COMMAND` (likewise, if that fails), `varies: TEXT, TEXT`
 //! (parts of the output that stand for any other) and `in: repository` (where to run it, in place of the scratch
 //! directory). A block with a comment `file: NAME` is put there under that name for the blocks that follow
@@ -31,7 +31,7 @@ struct Block<'a> {
     line: usize,
     label: &'a str,
     body: String,
-    comment: &'a str,
+    comments: Vec<&'a str>,
     /// The files shown before it, by name.
     files: Vec<(&'a str, String)>,
     /// The `text` block right after it.
@@ -40,8 +40,9 @@ struct Block<'a> {
 
 impl<'a> Block<'a> {
     fn remarks(&self, about: &str) -> impl Iterator<Item = &'a str> {
-        let remark = self.comment.strip_prefix(about).and_then(|rest| rest.strip_prefix(": "));
-        remark.into_iter().flat_map(|remark| remark.split(", "))
+        let of =
+            move |comment: &&'a str| comment.strip_prefix(about).and_then(|rest| rest.strip_prefix(": "));
+        self.comments.iter().filter_map(of).flat_map(|remark| remark.split(", "))
     }
 }
 
@@ -51,7 +52,7 @@ fn blocks() -> Vec<Block<'static>> {
 
 fn blocks_of(file: &'static str, text: &'static str) -> Vec<Block<'static>> {
     let mut blocks: Vec<Block> = Vec::new();
-    let mut comment = "";
+    let mut comments = Vec::new();
     let mut follows_block = false;
     let mut files = Vec::new();
     let mut lines = text.lines().enumerate();
@@ -62,19 +63,20 @@ fn blocks_of(file: &'static str, text: &'static str) -> Vec<Block<'static>> {
             match blocks.last_mut() {
                 Some(last) if label == "text" && follows_block => last.output = Some(body),
                 _ => {
-                    if let Some(name) = comment.strip_prefix("file: ") {
-                        files.push((name, body.clone()));
-                    }
-                    let (line, files) = (number + 1, files.clone());
-                    blocks.push(Block { file, line, label, body, comment, files, output: None });
+                    let names = comments.iter().filter_map(|comment: &&str| comment.strip_prefix("file: "));
+                    files.extend(names.map(|name| (name, body.clone())));
+                    let (line, files, comments) = (number + 1, files.clone(), comments.clone());
+                    blocks.push(Block { file, line, label, body, comments, files, output: None });
                 }
             }
         } else if line.starts_with('#') {
             files.clear();
         }
         follows_block = line.starts_with("```");
-        let told = line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->"));
-        comment = told.unwrap_or("");
+        match line.strip_prefix("<!-- ").and_then(|line| line.strip_suffix(" -->")) {
+            Some(comment) => comments.push(comment),
+            None => comments.clear(),
+        }
     }
     blocks
 }
