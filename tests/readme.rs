@@ -210,3 +210,21 @@ fn the_rust_example_is_one_of_the_tested_ones() {
     let rust = blocks().into_iter().find(|block| block.label == "rust").expect("there is an example");
     assert!(docs.contains(&rust.body), "README.md:{}: not in src/lock/mod.rs", rust.line);
 }
+
+#[test]
+fn each_example_of_gtlock_status_shows_a_lock_that_is_held() {
+    let page = include_str!("generated/gtlock-status.roff");
+    let examples = page.split(".EX\n").skip(1).filter_map(|rest| rest.split_once(".EE"));
+    let mut seen = 0;
+    for (example, _) in examples {
+        let written = [(r"\-", "-"), (r"\(aq", "'"), (r"\(ha", "^"), ("/srv", ".")];
+        let example =
+            written.iter().fold(example.to_owned(), |text, (roff, shell)| text.replace(roff, shell));
+        assert!(!example.contains('\\'), "an escape that is not known here: {example}");
+        let body =
+            format!("gtlock run --write state.json -- bash -euo pipefail << 'END' | grep .\n{example}END\n");
+        check(&Block { file: "gtlock-status.roff", body, comments: vec!["needs: jq"], ..Block::default() });
+        seen += 1;
+    }
+    assert!(seen > 0, "the examples are not found");
+}
