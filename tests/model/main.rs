@@ -15,7 +15,9 @@
 //! - `run --write`, `run --read`, a reader inside a reader's command, `try --write`, `clean`, `status`.
 //! - SIGKILL between any two steps. A command that runs goes on with the inherited descriptor, and so with
 //!   the lock; otherwise the kernel closes the descriptors one after the other, in either order.
-//! - A wait that ends without the lock, because its time is over.
+//! - A wait that ends without the lock, because its time is over; a reader that has waited at a gate for long and
+//!   goes past it; and anyone who waits at a gate and sees that the lock is free.
+//! - SIGSTOP, without a SIGCONT, of a writer that waits behind its gate.
 //!
 //! # What holds
 //!
@@ -24,7 +26,7 @@
 //! gate of its own, a reader who came after that is not inside. There is no cycle of states either, so that
 //! whoever has to go on gets to its end, whatever the scheduler does.
 //!
-//! Fairness promises no more than that. A reader who was there before the gate may still go first, and so
+//! Fairness promises no more than that, and that only of readers that went through the gate, not past it. A reader who was there before the gate may still go first, and so
 //! may one who has been through an earlier gate: also before a writer that had queued at that gate for
 //! longer. A writer that gets the lock on a file which `clean` has just removed gives up its turn with its
 //! gate, and queues again. `try --write` has no turn.
@@ -52,7 +54,12 @@ use protocol::Role::{Asker, Cleaner, Looker, Nested, Reader, Writer};
 use protocol::{Action, Fault, Protocol, Role, State};
 
 fn sound(roles: &[Role], kills: u8, expiries: u8) -> Protocol {
-    Protocol { roles: roles.to_vec(), kills, expiries, fault: None }
+    Protocol { roles: roles.to_vec(), kills, expiries, stops: 0, fault: None }
+}
+
+/// One writer is stopped as it waits.
+fn with_a_stop(roles: &[Role]) -> Protocol {
+    Protocol { stops: 1, ..sound(roles, 0, 0) }
 }
 
 /// The processes, how many of them are killed, and how many waits end early.
@@ -70,6 +77,9 @@ fn configurations() -> Vec<Protocol> {
         sound(&[Writer, Writer, Reader, Reader], 0, 0),
         sound(&[Writer, Reader, Reader, Reader], 0, 0),
         sound(&[Writer, Writer, Reader, Cleaner], 1, 0),
+        with_a_stop(&[Writer, Reader, Reader]),
+        with_a_stop(&[Writer, Writer, Reader]),
+        with_a_stop(&[Writer, Writer, Writer, Cleaner]),
     ]
 }
 
@@ -79,6 +89,8 @@ fn trace(protocol: &Protocol, path: Path<State, Action>) -> String {
         let (Action::Step(me)
         | Action::Visit(me, _)
         | Action::GiveUp(me)
+        | Action::PassBy(me)
+        | Action::Stop(me)
         | Action::Kill(me)
         | Action::Close(me, _)) = action;
         let at = state.processes[me].at;
@@ -92,10 +104,10 @@ fn the_protocol_keeps_its_promises_in_every_interleaving() {
     for protocol in configurations() {
         let started = Instant::now();
         let checker = protocol.clone().checker().threads(2).spawn_bfs().join();
-        let (roles, kills, expiries) = (&protocol.roles, protocol.kills, protocol.expiries);
+        let Protocol { roles, kills, expiries, stops, .. } = &protocol;
         let states = checker.unique_state_count();
         println!(
-            "{roles:?}, {kills} killed, {expiries} given up: {states} states, {:.1?}",
+            "{roles:?}, {kills} killed, {expiries} given up, {stops} stopped: {states} states, {:.1?}",
             started.elapsed()
         );
         for promise in [EXCLUSION, AT_PATH, PROGRESS, FAIRNESS] {
@@ -127,9 +139,11 @@ fn every_known_fault_is_found() {
         (Fault::GateUnlockedFirst, &[Reader, Writer, Writer, Reader], FAIRNESS),
         (Fault::GateNotChecked, &[Reader, Writer, Writer, Reader], FAIRNESS),
         (Fault::NestedHeedsGate, &[Reader, Nested(0), Writer], PROGRESS),
+        (Fault::GateWaitedForBlindly, &[Reader, Writer, Reader], PROGRESS),
     ];
     for (fault, roles, broken) in faults {
-        let protocol = Protocol { fault: Some(*fault), ..sound(roles, 0, 0) };
+        let stopped = u8::from(*fault == Fault::GateWaitedForBlindly);
+        let protocol = Protocol { fault: Some(*fault), stops: stopped, ..sound(roles, 0, 0) };
         let until = HasDiscoveries::AnyOf([*broken].into());
         let checker = protocol.clone().checker().finish_when(until).spawn_bfs().join();
         let states = checker.unique_state_count();

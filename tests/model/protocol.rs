@@ -42,6 +42,8 @@ pub enum Fault {
     GateNotChecked,
     /// A nested reader queues at the gate like any other.
     NestedHeedsGate,
+    /// Whoever waits at a gate does not look whether the lock is free.
+    GateWaitedForBlindly,
 }
 
 /// The two paths.
@@ -104,6 +106,8 @@ pub enum At {
     ProbesShared,
     ProbesAgain,
     EndsProbe,
+    /// A writer that was stopped as it waited behind its gate, and is not continued.
+    Stopped,
     /// Killed: the kernel closes what it had open, one after the other.
     Dying,
     Over,
@@ -128,6 +132,7 @@ pub struct State {
     pub processes: Vec<Process>,
     kills: u8,
     expiries: u8,
+    stops: u8,
 }
 
 /// Each names a process.
@@ -138,6 +143,9 @@ pub enum Action {
     Visit(usize, Name),
     /// A wait ends without the lock: the deadline passed, or it was not to wait.
     GiveUp(usize),
+    /// Whoever waits at a gate goes past it: it has seen that the lock is free, or a reader has waited for long.
+    PassBy(usize),
+    Stop(usize),
     Kill(usize),
     /// The kernel closes a descriptor of a process that was killed.
     Close(usize, Name),
@@ -149,6 +157,7 @@ pub struct Protocol {
     pub roles: Vec<Role>,
     pub kills: u8,
     pub expiries: u8,
+    pub stops: u8,
     pub fault: Option<Fault>,
 }
 
@@ -265,9 +274,21 @@ impl Protocol {
                 .iter()
                 .enumerate()
                 .all(|(inner, role)| *role != Role::Nested(me) || state.processes[inner].at == At::Over),
-            At::Visits | At::Dying | At::Over => false,
+            At::Visits | At::Stopped | At::Dying | At::Over => false,
             _ => true,
         }
+    }
+
+    /// Whether a look at the lock would let one that waits at a gate go past it: nobody holds it.
+    fn sees_no_lock(&self, state: &State, me: usize) -> bool {
+        matches!(state.processes[me].at, At::WaitsForGate | At::LocksGate)
+            && state.can_lock(me, Lock, Mode::Exclusive)
+            && !self.has(Fault::GateWaitedForBlindly)
+    }
+
+    fn can_pass_by(&self, state: &State, me: usize) -> bool {
+        let has_waited_for_long = state.processes[me].at == At::WaitsForGate && state.expiries > 0;
+        self.sees_no_lock(state, me) || has_waited_for_long
     }
 
     fn can_give_up(&self, state: &State, me: usize) -> bool {
@@ -280,7 +301,7 @@ impl Protocol {
 
     fn is_over(&self, state: &State, me: usize) -> bool {
         match (state.processes[me].at, self.roles[me]) {
-            (At::Over, _) => true,
+            (At::Over | At::Stopped, _) => true,
             // Never started, as the command that it is part of was not.
             (At::OpensLock, Role::Nested(outer)) => state.processes[outer].at == At::Over,
             _ => false,
@@ -291,6 +312,7 @@ impl Protocol {
     pub fn nobody_is_stuck(&self, state: &State) -> bool {
         let goes_on = |me| {
             self.can_step(state, me)
+                || self.sees_no_lock(state, me)
                 || matches!(state.processes[me].at, At::Visits | At::Dying)
                 || (self.roles[me] == Role::Asker && self.can_give_up(state, me))
         };
@@ -332,7 +354,9 @@ impl Protocol {
                 self.clean(state, me)
             }
             At::Probes | At::ProbesShared | At::ProbesAgain => Self::probe(state, me),
-            At::Inside | At::Orphaned | At::EndsProbe | At::Visits | At::Dying | At::Over => At::Over,
+            At::Inside | At::Orphaned | At::EndsProbe | At::Visits | At::Stopped | At::Dying | At::Over => {
+                At::Over
+            }
         }
     }
 
@@ -487,6 +511,18 @@ impl Protocol {
         }
     }
 
+    fn pass_by(&self, state: &mut State, me: usize) -> At {
+        state.close(me, Gate);
+        match self.mode(me) {
+            Mode::Shared => {
+                state.processes[me].passed = true;
+                state.processes[me].behind = 0;
+                At::TriesLock
+            }
+            Mode::Exclusive => At::WaitsForLock, // without a gate
+        }
+    }
+
     fn kill(state: &State, me: usize) -> At {
         let open = state.processes[me].open;
         match state.processes[me].at {
@@ -511,8 +547,13 @@ impl Model for Protocol {
         let processes: Vec<_> = self.roles.iter().map(process).collect();
         // There may be a lock file from before, and a gate that a killed writer left.
         let paths = [[None, None], [Some(0), None], [Some(0), Some(0)]];
-        let state =
-            |path| State { path, processes: processes.clone(), kills: self.kills, expiries: self.expiries };
+        let state = |path| State {
+            path,
+            processes: processes.clone(),
+            kills: self.kills,
+            expiries: self.expiries,
+            stops: self.stops,
+        };
         paths.into_iter().map(state).collect()
     }
 
@@ -524,6 +565,12 @@ impl Model for Protocol {
             if self.can_give_up(state, me) {
                 actions.push(Action::GiveUp(me));
             }
+            if self.can_pass_by(state, me) {
+                actions.push(Action::PassBy(me));
+            }
+            if state.stops > 0 && state.is_behind_gate(me) {
+                actions.push(Action::Stop(me));
+            }
             match process.at {
                 At::Visits => actions.extend([Action::Visit(me, Lock), Action::Visit(me, Gate)]),
                 At::Dying => {
@@ -532,7 +579,7 @@ impl Model for Protocol {
                 }
                 _ => {}
             }
-            if state.kills > 0 && !matches!(process.at, At::Over | At::Dying | At::Orphaned) {
+            if state.kills > 0 && !matches!(process.at, At::Over | At::Stopped | At::Dying | At::Orphaned) {
                 actions.push(Action::Kill(me));
             }
         }
@@ -547,6 +594,14 @@ impl Model for Protocol {
             Action::GiveUp(me) => {
                 next.expiries -= u8::from(self.roles[me] != Role::Asker);
                 (me, Self::give_up(&mut next, me))
+            }
+            Action::PassBy(me) => {
+                next.expiries -= u8::from(!self.sees_no_lock(state, me));
+                (me, self.pass_by(&mut next, me))
+            }
+            Action::Stop(me) => {
+                next.stops -= 1;
+                (me, At::Stopped)
             }
             Action::Kill(me) => {
                 next.kills -= 1;
