@@ -272,3 +272,33 @@ fn a_lock_file_is_made_anew_after_it_was_removed() {
     assert_held(&data);
     holder.release();
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else() {
+    let can_delay = ["-o", "/dev/null", "-e", "inject=close:delay_enter=1", "true"];
+    if !common::process("strace").args(can_delay).output().is_ok_and(|output| output.status.success()) {
+        return common::skip("a directory that is replaced", "no strace, or it may not trace");
+    }
+    let (dir, locks) = lock_dir();
+    let other = dir.path().join("other");
+    fs::create_dir(&other).expect("it can be made");
+    fs::write(other.join("index.lock"), "").expect("it can be written");
+    let trace = dir.path().join("trace");
+    // Slow between the look at its name and the opening.
+    let mut clean = common::process("strace");
+    clean.arg("-o").arg(&trace).arg("-P").arg(&locks).args(["-e", "inject=openat:delay_enter=300000"]);
+    clean.arg(assert_cmd::cargo::cargo_bin!("gtlock")).arg("clean").arg(&locks);
+    let mut clean = clean
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    common::eventually("it has looked", || {
+        fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("locks"))
+    });
+    fs::rename(&locks, dir.path().join("moved")).expect("it can be moved");
+    std::os::unix::fs::symlink(&other, &locks).expect("it can be made");
+    common::end_of(&mut clean);
+    assert!(other.join("index.lock").exists());
+}

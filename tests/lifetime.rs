@@ -312,6 +312,21 @@ fn lines_of_the_dead_stay_in_a_record_until_it_is_long() {
 }
 
 #[test]
+fn a_record_that_is_full_of_the_living_does_without_another_line() {
+    let (_dir, data) = data();
+    assert_free(&data);
+    let full = format!("{}\n", std::process::id()).repeat(1000)[..4096].to_owned();
+    let full = full[..=full.rfind('\n').expect("a line")].to_owned();
+    std::fs::write(lock_file(&data), &full).expect("it can be written");
+    let said = predicate::str::contains(
+        "without a record of the holder: it names as many holders as it has room for",
+    );
+    let mut reader = gtlock();
+    reader.args(["run", "-v", "--read"]).arg(&data).args(["--", "cat"]).arg(lock_file(&data));
+    reader.assert().success().stdout(full).stderr(said);
+}
+
+#[test]
 fn a_reader_that_gets_no_turn_at_the_record_does_without() {
     let (_dir, data) = data();
     let reader = Holder::reader(&data);

@@ -235,7 +235,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn json_is_tame_and_means_the_same(text in any::<String>()) {
+        fn json_is_tame_and_means_the_same(
+            text in prop_oneof![".*", "[\\x00-\\x1f\"\\\\a-z\\x7f-\\u{9f}\\u{200b}\\u{202e}\\u{10ffff}é雪]{0,20}"],
+        ) {
             let json = serde_json::to_string(&text).expect("a string");
             let tame = tame(&json);
             prop_assert!(!tame.contains(char::is_control) && !tame.contains('\u{202e}'), "{tame:?}");

@@ -2,10 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::{Error, Mode, flock, path, record};
 use crate::sys;
+
+/// A thread is not worth its start for fewer lock files.
+const FEWEST_FOR_A_THREAD: usize = 1000;
 
 /// A directory to clean.
 #[derive(Clone, Copy, Debug)]
@@ -75,22 +81,45 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     if !is_same || !opened.is_at(&canonical).map_err(fail)? {
         return Err(Error::invalid(named, "was replaced by another while it was opened; try again"));
     }
-    let mut cleaned = Cleaned::default();
-    for entry in opened.entries().map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        if is_lock_name(&entry.name) {
-            let path = named.join(&entry.name);
-            match clean_one(&opened, &entry, &path, action) {
-                Ok(Verdict::Removed) => cleaned.removed.push(path),
-                Ok(Verdict::Kept(reason)) => cleaned.kept.push((path, reason)),
-                Ok(Verdict::Gone) => {}
-                Err(e) => cleaned.errors.push(Error::io(&path, e)),
-            }
+    let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;
+    let entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
+    // Most of the work is the kernel's, and most of that can go on side by side.
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let share = entries.len().div_ceil(cores).max(FEWEST_FOR_A_THREAD);
+    let (first, rest) = entries.split_at(share.min(entries.len()));
+    let work = |entries| clean_all(&opened, entries, named, action);
+    let mut cleaned = thread::scope(|scope| {
+        let start = |entries| {
+            let started = thread::Builder::new().spawn_scoped(scope, move || work(entries));
+            started.map_err(|_| entries) // no thread to be had
+        };
+        let others: Vec<_> = rest.chunks(share).map(start).collect();
+        let mut cleaned = work(first);
+        for other in others {
+            let other = other.map_or_else(work, |thread| thread.join().unwrap_or_else(|e| resume_unwind(e)));
+            cleaned.removed.extend(other.removed);
+            cleaned.kept.extend(other.kept);
+            cleaned.errors.extend(other.errors);
         }
-    }
+        cleaned
+    });
     cleaned.removed.sort_unstable();
     cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(cleaned)
+}
+
+fn clean_all(dir: &sys::Dir, entries: &[sys::Entry], named: &Path, action: Action) -> Cleaned {
+    let mut cleaned = Cleaned::default();
+    for entry in entries {
+        let path = named.join(&entry.name);
+        match clean_one(dir, entry, &path, action) {
+            Ok(Verdict::Removed) => cleaned.removed.push(path),
+            Ok(Verdict::Kept(reason)) => cleaned.kept.push((path, reason)),
+            Ok(Verdict::Gone) => {}
+            Err(e) => cleaned.errors.push(Error::io(&path, e)),
+        }
+    }
+    cleaned
 }
 
 /// Whether a file of this name in a lock directory is a lock, or the gate of one.
@@ -124,7 +153,8 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
         return Ok(Verdict::Gone);
     }
     // Its content is looked at under the lock, since a holder may write to it.
-    if !stat.is_file || stat.links != 1 || record::read(&file, path)?.is_none() {
+    let has_other_content = stat.may_have_record && record::read(&file, path)?.is_none();
+    if !stat.is_file || stat.links != 1 || has_other_content {
         return Ok(Verdict::Kept(Reason::NotALockFile));
     }
     if action == Action::Remove && !dir.remove_lock(name)? {

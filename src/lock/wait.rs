@@ -10,10 +10,6 @@ use std::time::{Duration, Instant};
 use super::{Mode, flock};
 use crate::sys;
 
-/// How long before the deadline polling makes its last attempt, if none fell due: one that comes at the deadline
-/// itself is too late.
-const LAST_CHANCE: Duration = Duration::from_millis(5);
-
 /// Asked as a wait begins, and then at the time it returned last: when to ask again, or whether to end the wait.
 pub type Ask<'a> = &'a mut dyn FnMut(Instant) -> ControlFlow<(), Option<Instant>>;
 
@@ -73,9 +69,7 @@ pub fn by_polling(
         }
         let ControlFlow::Continue(ask_at) = ask(now) else { return Ok(None) };
         attempt += 1;
-        let last = deadline.and_then(|deadline| deadline.checked_sub(LAST_CHANCE)).filter(|&last| last > now);
-        let next = now.checked_add(back_off(delay, attempt));
-        let next = ask_at.into_iter().chain(deadline).chain(last).chain(next).min();
+        let next = ask_at.into_iter().chain(deadline).chain(now.checked_add(back_off(delay, attempt))).min();
         thread::sleep(next.map_or(delay, |next| next.saturating_duration_since(now)));
         if flock::try_lock(&file, mode)? {
             if deadline.is_some_and(|deadline| Instant::now() > deadline) {

@@ -41,6 +41,8 @@ pub struct Stat {
     pub is_file: bool,
     /// How many names it has.
     pub links: u64,
+    /// Whether it has content; on Windows whether the record beside it may have some.
+    pub may_have_record: bool,
 }
 
 /// An entry of a directory.

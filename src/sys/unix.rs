@@ -129,6 +129,7 @@ impl From<&FileStat> for Stat {
             id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
             is_file: SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG,
             links: stat.st_nlink as u64,
+            may_have_record: stat.st_size > 0,
         }
     }
 }
@@ -139,6 +140,7 @@ impl From<&Metadata> for Stat {
             id: FileId { device: metadata.dev(), inode: metadata.ino() },
             is_file: metadata.is_file(),
             links: metadata.nlink(),
+            may_have_record: metadata.len() > 0,
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn stat(file: &File) -> io::Result<Stat> {
     let id = FileId { device: information.volume_serial_number(), inode: information.file_index() };
     let metadata = file.metadata()?;
     let is_file = metadata.is_file() && metadata.len() == 0;
-    Ok(Stat { id, is_file, links: information.number_of_links() })
+    Ok(Stat { id, is_file, links: information.number_of_links(), may_have_record: true })
 }
 
 /// Looks at what a path names, a symbolic link as itself; `None` if nothing.
