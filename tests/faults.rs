@@ -13,46 +13,62 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread;
 
 use assert_cmd::cargo::cargo_bin;
 use common::{Holder, assert_held, lock_file, process, skip, to_its_end};
 
 /// The errors that a call is made to fail with.
-const FAULTS: [(&str, &[&str]); 24] = [
+///
+/// Not among them is what hands signals over inside this process (`sendto`, `recvfrom`): signal-hook takes any
+/// error there for a reason to give up, and the kernel has none for a socket pair of its own but too little
+/// memory. Nor what Rust itself does not survive: a want of memory (`mmap`, `brk`), and EIO of the `close` of a
+/// directory, which has nothing to write.
+const FAULTS: &[(&str, &[&str])] = &[
     ("openat", &["EACCES", "EMFILE", "EINTR", "EIO", "ENOMEM", "EROFS", "ENOSPC", "EAGAIN"]),
-    ("open", &["EACCES", "EMFILE", "EIO"]),
     ("flock", &["EINTR", "ENOLCK", "EIO", "EAGAIN"]),
+    ("read", &["EIO", "EINTR"]),
     ("pread64", &["EIO", "EINTR"]),
+    ("write", &["ENOSPC", "EIO", "EINTR", "EAGAIN"]),
     ("pwrite64", &["ENOSPC", "EIO", "EINTR"]),
+    ("lseek", &["ESPIPE", "EINVAL"]),
     ("ftruncate", &["EIO", "ENOSPC", "EINTR"]),
+    ("close", &["EINTR"]),
     ("statx", &["EACCES", "EIO", "ENOMEM"]),
-    ("fstat", &["EIO"]),
     ("newfstatat", &["EIO", "EACCES"]),
     ("readlink", &["EACCES", "EIO", "ENOMEM"]),
+    ("access", &["EACCES", "EIO"]),
     ("getcwd", &["ENOENT", "EACCES"]),
     ("mkdir", &["EACCES", "ENOSPC", "EROFS"]),
     ("unlink", &["EACCES", "EROFS", "EIO"]),
     ("unlinkat", &["EACCES", "EROFS", "EIO"]),
     ("getdents64", &["EIO"]),
     ("fcntl", &["EMFILE"]),
+    ("poll", &["EINTR", "ENOMEM"]),
     ("socketpair", &["EMFILE", "ENOMEM"]),
-    ("clone", &["EAGAIN", "ENOMEM"]),
     ("clone3", &["EAGAIN", "ENOMEM"]),
-    ("vfork", &["EAGAIN", "ENOMEM"]),
+    ("execve", &["EACCES", "ENOENT", "ENOMEM", "E2BIG", "ETXTBSY"]),
     ("wait4", &["EINTR", "ECHILD"]),
-    ("waitid", &["EINTR", "ECHILD"]),
-    ("recvfrom", &["EINTR"]),
     ("kill", &["EPERM"]),
+    // Other C libraries than glibc, or older ones.
+    ("open", &["EACCES", "EMFILE", "EIO"]),
+    ("stat", &["EACCES", "EIO", "ENOMEM"]),
+    ("lstat", &["EACCES", "EIO", "ENOMEM"]),
+    ("fstat", &["EIO"]),
+    ("clone", &["EAGAIN", "ENOMEM"]),
+    ("vfork", &["EAGAIN", "ENOMEM"]),
+    ("waitid", &["EINTR", "ECHILD"]),
 ];
 
-/// Tells whether the lock that it runs under is held, as it begins and a moment later.
+/// Tells into `$1` whether the locks that it runs under are held, as it begins and a moment later.
 const COMMAND: &str = r#"
-    flock -n "$1" true; echo "flock: $?" >> "$2"
+    ran=$1; shift
+    for lock; do flock -n "$lock" true; echo "flock: $?" >> "$ran"; done
     sleep 0.02
-    flock -n "$1" true; echo "flock: $?" >> "$2"
+    for lock; do flock -n "$lock" true; echo "flock: $?" >> "$ran"; done
 "#;
 
 /// What the data, and a file in the lock directory that is not a lock file, hold.
@@ -64,8 +80,13 @@ struct Scene {
     data: PathBuf,
     /// What gtlock is asked about: the data, or a directory.
     named: PathBuf,
-    /// The lock file that the command looks at.
-    lock: PathBuf,
+    /// What gtlock is told besides: where the locks are, or what to lock too.
+    options: &'static [&'static str],
+    /// The lock files, of which the first is the data's.
+    locks: Vec<PathBuf>,
+    holder: Option<Holder>,
+    /// Whether the holder releases the lock once it is waited for.
+    gives_way: bool,
 }
 
 impl Scene {
@@ -75,40 +96,70 @@ impl Scene {
         fs::write(&state, PRECIOUS).expect("it can be written");
         symlink("state.json", dir.path().join("alias")).expect("it can be made");
         let data = dir.path().join(data);
-        Self { named: data.clone(), data, lock: lock_file(&state), dir }
+        let mut locks = vec![lock_file(&state), lock_file(&data)];
+        locks.dedup();
+        Self { named: data.clone(), data, options: &[], locks, holder: None, gives_way: false, dir }
+    }
+
+    fn with_options(mut self, options: &'static [&'static str], locks: &[&str]) -> Self {
+        self.options = options;
+        self.locks = locks.iter().map(|lock| self.dir.path().join(lock)).collect();
+        self
     }
 
     /// With a lock file that somebody who is dead has left.
     fn with_stale_record(self) -> Self {
-        fs::create_dir_all(self.lock.parent().expect("a directory")).expect("it can be made");
-        fs::write(&self.lock, "4200000000\n").expect("it can be written");
-        fs::write(self.lock.with_file_name("notes.lock"), PRECIOUS).expect("it can be written");
+        fs::create_dir_all(self.lock().parent().expect("a directory")).expect("it can be made");
+        fs::write(self.lock(), "4200000000\n").expect("it can be written");
+        fs::write(self.lock().with_file_name("notes.lock"), PRECIOUS).expect("it can be written");
         self
     }
 
+    fn lock(&self) -> &Path {
+        &self.locks[0]
+    }
+
     fn command(&self) -> Vec<PathBuf> {
-        let words = ["--", "sh", "-c", COMMAND, "sh"].map(PathBuf::from);
-        words.into_iter().chain([self.lock.clone(), self.dir.path().join("ran")]).collect()
+        let words = ["--", "sh", "-c", COMMAND, "sh"].map(PathBuf::from).into_iter();
+        words.chain([self.dir.path().join("ran")]).chain(self.locks.clone()).collect()
+    }
+
+    /// What the command finds if it holds the locks.
+    fn all_held(&self) -> String {
+        "flock: 1\n".repeat(2 * self.locks.len())
     }
 
     /// What the command has found, if it has run.
     fn found(&self) -> Option<String> {
         fs::read_to_string(self.dir.path().join("ran")).ok()
     }
+
+    /// Whether anybody waits in the kernel for the lock.
+    fn is_waited_for(&self) -> bool {
+        let inode = fs::metadata(self.lock()).expect("it is there").ino();
+        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+        fs::read_to_string("/proc/locks").expect("it can be read").lines().any(waits)
+    }
 }
 
 /// gtlock under strace, with one fault or none.
-fn traced(scene: &Scene, arguments: &[&str], runs_command: bool, option: &str, follow: bool) -> Output {
+fn traced(scene: &mut Scene, arguments: &[&str], runs_command: bool, option: &str, follow: bool) -> Output {
     let mut strace = process("strace");
     if follow {
         strace.arg("-f");
     }
     strace.arg("-o").arg(scene.dir.path().join("trace")).args(["-e", option]);
-    strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&scene.named).current_dir(scene.dir.path());
+    strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&scene.named).args(scene.options);
+    strace.current_dir(scene.dir.path());
     if runs_command {
         strace.args(scene.command());
     }
-    to_its_end(strace).output().expect("strace runs")
+    let traced = thread::spawn(|| to_its_end(strace).output().expect("strace runs"));
+    if scene.gives_way {
+        common::eventually("it waits, or has ended", || traced.is_finished() || scene.is_waited_for());
+        scene.holder = None;
+    }
+    traced.join().expect("it ends in time")
 }
 
 fn can_inject(what: &str) -> bool {
@@ -125,11 +176,16 @@ fn can_inject(what: &str) -> bool {
 fn calls(scene: &Scene) -> BTreeMap<String, usize> {
     let trace = fs::read_to_string(scene.dir.path().join("trace")).expect("strace wrote it");
     let mut calls = BTreeMap::new();
+    let mut executed = 0;
     for line in trace.lines() {
         // With -f the number of the process comes first.
         let line = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
         if let Some((name, _)) = line.split_once('(') {
             *calls.entry(name.to_owned()).or_default() += 1;
+            executed += usize::from(name == "execve");
+        }
+        if executed == 2 {
+            break; // from here on it is the command, in the same process
         }
     }
     calls
@@ -141,46 +197,47 @@ fn each_fault(
     arguments: &[&str],
     runs_command: bool,
     only: Option<&str>,
-    set_up: impl Fn() -> (Scene, Option<Holder>),
+    set_up: impl Fn() -> Scene,
     check: impl Fn(&Scene, &Output, Option<(&str, &str)>),
 ) {
     if !can_inject(what) {
         return;
     }
     let follow = only.is_some();
-    let (scene, holder) = set_up();
-    let output = traced(&scene, arguments, runs_command, "trace=all", follow);
+    let mut scene = set_up();
+    let output = traced(&mut scene, arguments, runs_command, "trace=all", follow);
     check(&scene, &output, None);
-    drop(holder);
     let calls = calls(&scene);
     let all = std::env::var_os("GTLOCK_FAULTS").is_some_and(|value| value == "all");
     let mut injected = 0;
-    for (call, errors) in FAULTS.into_iter().filter(|(call, _)| only.is_none_or(|only| only == *call)) {
-        for index in 1..=calls.get(call).copied().unwrap_or(0) {
+    for (call, errors) in FAULTS.iter().filter(|(call, _)| only.is_none_or(|only| only == *call)) {
+        let first = if *call == "execve" { 2 } else { 1 }; // which execve starts gtlock itself
+        for index in first..=calls.get(*call).copied().unwrap_or(0) {
             let in_turn = &errors[index % errors.len()..][..1];
             for error in if all || only.is_some() { errors } else { in_turn } {
-                let (scene, holder) = set_up();
+                let mut scene = set_up();
                 let option = format!("inject={call}:error={error}:when={index}");
-                let output = traced(&scene, arguments, runs_command, &option, follow);
+                let output = traced(&mut scene, arguments, runs_command, &option, follow);
                 injected += 1;
-                if let ("wait4" | "waitid", Some(_)) = (call, scene.found()) {
+                if let ("wait4" | "waitid", Some(_)) = (*call, scene.found()) {
                     common::eventually("the command ends", || {
-                        scene.found().is_some_and(|found| lines(found.as_bytes()) == 2)
+                        scene.found().is_some_and(|found| found.len() >= scene.all_held().len())
                     });
                 }
                 let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                     sound(&scene, &output);
                     check(&scene, &output, Some((call, error)));
-                    drop(holder);
+                    scene.holder = None;
                     common::eventually("the lock is free", || {
                         let mut gtlock = common::gtlock();
-                        gtlock.args(["try", "-q", "--write"]).arg(&scene.data).ok().is_ok()
+                        gtlock.args(["try", "-q", "--write"]).arg(&scene.data).args(scene.options);
+                        gtlock.current_dir(scene.dir.path()).ok().is_ok()
                     });
                 }));
                 if told.is_err() {
                     let trace = fs::read_to_string(scene.dir.path().join("trace")).unwrap_or_default();
                     let trace: Vec<&str> =
-                        trace.lines().skip_while(|line| !line.contains(".gastown")).collect();
+                        trace.lines().skip_while(|line| !line.contains("INJECTED")).collect();
                     panic!("{what}: {option}: {output:?}, found {:?}\n{}", scene.found(), trace.join("\n"));
                 }
             }
@@ -200,13 +257,15 @@ fn sound(scene: &Scene, output: &Output) {
         Some(0 | 75) => {}
         _ => panic!("a documented code"),
     }
-    let content = fs::read_to_string(scene.dir.path().join("state.json"));
-    assert_eq!(content.expect("the data is there"), PRECIOUS);
-    let notes = scene.lock.with_file_name("notes.lock");
+    let state = scene.dir.path().join("state.json");
+    assert_eq!(fs::read_to_string(&state).expect("the data is there"), PRECIOUS);
+    let notes = scene.lock().with_file_name("notes.lock");
     let notes = fs::read_to_string(&notes).map_or(true, |content| content == PRECIOUS);
     assert!(notes, "a file that is no lock file is left as it was");
-    let record = fs::read_to_string(&scene.lock).unwrap_or_default();
-    assert!(record.bytes().all(|b| b.is_ascii_digit() || b == b'\n'), "{record:?} is a record");
+    for lock in scene.locks.iter().filter(|lock| **lock != state) {
+        let record = fs::read_to_string(lock).unwrap_or_default();
+        assert!(record.bytes().all(|b| b.is_ascii_digit() || b == b'\n'), "{record:?} is a record");
+    }
     if let Some(found) = scene.found() {
         assert!(!found.contains("flock: 0"), "the command ran without the lock");
     }
@@ -216,11 +275,15 @@ fn lines(text: &[u8]) -> usize {
     String::from_utf8_lossy(text).lines().count()
 }
 
-/// Of a run on a free lock: done, or an error.
+/// Of a run on a lock that is free, or becomes it: done, or an error.
 fn ran_or_failed(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
     match output.status.code() {
-        Some(0) => assert_eq!(scene.found().expect("the command ran"), "flock: 1\nflock: 1\n"),
-        Some(125) => assert!(fault.is_some() && lines(&output.stderr) == 1),
+        Some(0) => assert_eq!(scene.found().expect("the command ran"), scene.all_held()),
+        Some(125) => {
+            assert!(fault.is_some() && lines(&output.stderr) == 1);
+            let cannot_wait = matches!(fault, Some(("wait4" | "waitid", _)));
+            assert!(cannot_wait || scene.found().is_none(), "an error, and the command ran");
+        }
         _ => panic!("neither done nor an error"),
     }
     if fault.is_none() {
@@ -231,42 +294,85 @@ fn ran_or_failed(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
 #[test]
 fn a_writer_of_a_file_that_was_never_locked() {
     let arguments = ["run", "-q", "--write"];
-    let set_up = || (Scene::new("state.json"), None);
-    each_fault("a new lock", &arguments, true, None, set_up, ran_or_failed);
+    each_fault("a new lock", &arguments, true, None, || Scene::new("state.json"), ran_or_failed);
 }
 
 #[test]
 fn a_writer_of_a_link() {
-    let set_up = || (Scene::new("alias").with_stale_record(), None);
+    let set_up = || Scene::new("alias").with_stale_record();
     each_fault("a link", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_writer_of_two_files() {
+    let locks = [".gastown/locks/state.json.lock", ".gastown/locks/other.json.lock"];
+    let set_up = || Scene::new("state.json").with_options(&["--write", "other.json"], &locks);
+    each_fault("two files", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_writer_with_a_lock_directory_of_its_choice() {
+    let set_up = || Scene::new("state.json").with_options(&["--lock-dir=locks"], &["locks/state.json.lock"]);
+    each_fault("--lock-dir", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_writer_of_a_file_that_is_its_own_lock() {
+    let set_up = || Scene::new("state.json").with_options(&["--direct"], &["state.json"]);
+    each_fault("--direct", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
+}
+
+#[test]
+fn a_writer_that_becomes_its_command() {
+    let set_up = || Scene::new("state.json").with_stale_record();
+    let became_or_failed = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
+        match output.status.code() {
+            Some(126 | 127) => {
+                assert!(fault.is_some() && lines(&output.stderr) == 1);
+                assert_eq!(scene.found(), None, "the command did not run");
+            }
+            _ => ran_or_failed(scene, output, fault),
+        }
+        if fault.is_none() {
+            let record = fs::read_to_string(scene.lock()).expect("it is there");
+            assert!(record != "4200000000\n" && record.lines().count() == 1, "{record:?}: it stays");
+        }
+    };
+    each_fault("--no-fork", &["run", "-q", "--no-fork", "--write"], true, None, set_up, became_or_failed);
+}
+
+#[test]
+fn a_writer_that_waits_and_gets_the_lock() {
+    let set_up = || Scene { gives_way: true, ..held() };
+    each_fault("a waiter", &["run", "-q", "--write"], true, None, set_up, ran_or_failed);
 }
 
 #[test]
 fn a_reader_beside_another() {
     let set_up = || {
-        let scene = Scene::new("state.json").with_stale_record();
-        let other = Holder::reader(&scene.data);
-        (scene, Some(other))
+        let mut scene = Scene::new("state.json").with_stale_record();
+        scene.holder = Some(Holder::reader(&scene.data));
+        scene
     };
     // The command asks for the lock exclusively, so the other reader is enough to refuse it: what counts
     // here is the rest.
     each_fault("a reader", &["run", "-q", "--read"], true, None, set_up, |scene, output, fault| {
         ran_or_failed(scene, output, fault);
-        let record = fs::read_to_string(&scene.lock).expect("it is there");
+        let record = fs::read_to_string(scene.lock()).expect("it is there");
         assert!(record.lines().count() >= 1, "the other reader's line stays: {record:?}");
     });
 }
 
 #[test]
 fn a_reader_alone() {
-    let set_up = || (Scene::new("state.json").with_stale_record(), None);
+    let set_up = || Scene::new("state.json").with_stale_record();
     each_fault("a lone reader", &["run", "-q", "--read"], true, None, set_up, ran_or_failed);
 }
 
-fn held() -> (Scene, Option<Holder>) {
-    let scene = Scene::new("state.json").with_stale_record();
-    let holder = Holder::writer(&scene.data);
-    (scene, Some(holder))
+fn held() -> Scene {
+    let mut scene = Scene::new("state.json").with_stale_record();
+    scene.holder = Some(Holder::writer(&scene.data));
+    scene
 }
 
 /// Of a request for a lock that stays held: refused, or an error.
@@ -292,9 +398,9 @@ fn a_writer_that_times_out() {
 fn a_reader_that_times_out_at_a_gate() {
     let arguments = ["run", "-q", "--timeout=80ms", "--read"];
     let set_up = || {
-        let (scene, holder) = held();
-        fs::write(format!("{}.gate", scene.lock.display()), "4200000000\n").expect("it can be written");
-        (scene, holder)
+        let scene = held();
+        fs::write(format!("{}.gate", scene.lock().display()), "4200000000\n").expect("it can be written");
+        scene
     };
     each_fault("a gate", &arguments, true, None, set_up, refused_or_failed);
 }
@@ -312,7 +418,7 @@ fn try_on_a_lock_that_is_held() {
 
 #[test]
 fn try_on_a_lock_that_is_free() {
-    let set_up = || (Scene::new("state.json").with_stale_record(), None);
+    let set_up = || Scene::new("state.json").with_stale_record();
     each_fault("try, free", &["try", "-q", "--write"], false, None, set_up, |_, output, fault| match output
         .status
         .code()
@@ -323,48 +429,71 @@ fn try_on_a_lock_that_is_free() {
     });
 }
 
-#[test]
-fn status_of_a_held_a_stale_and_a_foreign_lock_file() {
-    let set_up = || {
-        let (mut scene, holder) = held();
-        fs::write(scene.lock.with_file_name("stale.lock"), "4200000000\n").expect("it can be written");
-        fs::remove_file(scene.lock.with_file_name("notes.lock")).expect("it is there");
-        scene.named = scene.dir.path().to_owned();
-        (scene, holder)
+/// A lock that is held, one that is not, and a directory to be asked about; its `notes.lock` is no lock file.
+fn held_and_stale() -> Scene {
+    let mut scene = held();
+    fs::write(scene.lock().with_file_name("stale.lock"), "4200000000\n").expect("it can be written");
+    scene.named = scene.lock().parent().expect("a directory").to_owned();
+    scene
+}
+
+/// Whether an error was said, which it may only be of a fault. Else the answer is there.
+fn said(output: &Output, fault: Option<(&str, &str)>) -> bool {
+    let said = fault.is_some() && output.status.code() == Some(125);
+    assert!(said || output.status.success());
+    assert_eq!(said, !output.stderr.is_empty());
+    said
+}
+
+/// What `status` shows of each lock, as a document or as a table: whether it is the held one, and its state.
+fn states(stdout: &[u8]) -> Vec<(bool, String)> {
+    let text = String::from_utf8_lossy(stdout);
+    let Ok(document) = serde_json::from_str::<serde_json::Value>(&text) else {
+        let rows = text.lines().skip(1).filter(|line| line.contains(".lock"));
+        let state = |row: &str| row.split_whitespace().next().unwrap_or_default().to_owned();
+        return rows.map(|row| (row.contains("state.json.lock"), state(row))).collect();
     };
-    let what_it_says = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
-        let said = fault.is_some() && output.status.code() == Some(125);
-        assert!(said || output.status.success());
-        assert_eq!(said, !output.stderr.is_empty());
-        assert!(said || !output.stdout.is_empty());
-        let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let locks = document["locks"].as_array().expect("a list");
-        assert!(said || locks.len() == 2, "both are shown, or there is an error");
-        for lock in locks {
-            let is_held = Path::new(lock["lock"].as_str().expect("a path")) == scene.lock;
-            assert_eq!(lock["state"], if is_held { "held" } else { "stale" });
-        }
+    let locks = document["locks"].as_array().expect("a list").iter();
+    let name = |lock: &serde_json::Value| lock["lock"].as_str().expect("a path").to_owned();
+    let state = |lock: &serde_json::Value| lock["state"].as_str().expect("a state").to_owned();
+    locks.map(|lock| (name(lock).ends_with("state.json.lock"), state(lock))).collect()
+}
+
+#[test]
+fn status_of_a_held_and_a_stale_lock_file() {
+    let set_up = || {
+        let mut scene = held_and_stale();
+        fs::remove_file(scene.lock().with_file_name("notes.lock")).expect("it is there");
+        scene.named = scene.dir.path().to_owned();
+        scene
+    };
+    let what_it_says = |_: &Scene, output: &Output, fault: Option<(&str, &str)>| {
+        let mut states = states(&output.stdout);
+        states.dedup(); // a table has a row for each holder
+        assert!(said(output, fault) || states.len() == 2, "both are shown, or there is an error");
+        assert!(states.iter().all(|(is_held, state)| state == if *is_held { "held" } else { "stale" }));
     };
     each_fault("status", &["status", "--json"], false, None, set_up, what_it_says);
+    each_fault("status -R", &["status", "-R"], false, None, set_up, what_it_says);
 }
 
 #[test]
 fn clean_of_a_held_a_stale_and_a_foreign_lock_file() {
-    let set_up = || {
-        let (mut scene, holder) = held();
-        fs::write(scene.lock.with_file_name("stale.lock"), "4200000000\n").expect("it can be written");
-        scene.named = scene.lock.parent().expect("a directory").to_owned();
-        (scene, holder)
-    };
     let cleaned = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
-        let said = fault.is_some() && output.status.code() == Some(125);
-        assert!(said || output.status.success());
-        assert_eq!(said, !output.stderr.is_empty());
-        let stale = scene.lock.with_file_name("stale.lock");
-        assert!(said || !stale.exists(), "what is stale is gone, or there is an error");
+        let stale = scene.lock().with_file_name("stale.lock");
+        let said = said(output, fault);
+        // The order of the directory decides which lock it is.
+        let taken_for_held = fault == Some(("flock", "EAGAIN"));
+        assert!(said || taken_for_held || !stale.exists(), "what is stale is gone, or there is an error");
         assert_held(&scene.dir.path().join("state.json"));
+        if let Ok(document) = serde_json::from_slice::<serde_json::Value>(&output.stdout) {
+            let removed = document["removed"].as_array().expect("a list");
+            let gone = if stale.exists() { vec![] } else { vec![stale.to_str().expect("text")] };
+            assert!(*removed == gone || said && removed.is_empty(), "it says what it has removed");
+        }
     };
-    each_fault("clean", &["clean", "-q"], false, None, set_up, cleaned);
+    each_fault("clean", &["clean", "-q"], false, None, held_and_stale, cleaned);
+    each_fault("clean --json", &["clean", "--json"], false, None, held_and_stale, cleaned);
 }
 
 #[test]
@@ -376,9 +505,9 @@ fn a_file_that_is_never_the_same_at_its_path_is_given_up_after_100_attempts() {
     // second statx of an acquisition and every third of status; with musl every lstat, and every second.
     let vanishing = |statx: &str, lstat: &str, arguments: &[&str], runs_command: bool| {
         let scene = Scene::new("state.json").with_stale_record();
-        fs::write(&scene.lock, "").expect("it can be written"); // the time of a record would be looked at too
+        fs::write(&scene.lock(), "").expect("it can be written"); // the time of a record would be looked at too
         let mut strace = process("strace");
-        strace.arg("-o").arg(scene.dir.path().join("trace")).arg("-P").arg(&scene.lock);
+        strace.arg("-o").arg(scene.dir.path().join("trace")).arg("-P").arg(scene.lock());
         for (call, looks) in [("statx", statx), ("?lstat", lstat)] {
             strace.args(["-e", &format!("inject={call}:error=ENOENT:when={looks}")]);
         }
@@ -419,7 +548,7 @@ fn clean_holds_the_lock_until_the_file_is_gone() {
     // Slow in between: whoever asks for the lock now gets it in that time, if it is not held.
     let mut clean = process("strace");
     clean.arg("-o").arg(&trace).args(["-e", "inject=unlinkat:delay_enter=300000"]);
-    clean.arg(cargo_bin!("gtlock")).args(["clean", "-q"]).arg(scene.lock.parent().expect("a directory"));
+    clean.arg(cargo_bin!("gtlock")).args(["clean", "-q"]).arg(scene.lock().parent().expect("a directory"));
     let mut clean = clean.spawn().expect("strace starts");
     common::eventually("clean has locked it", || {
         fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("LOCK_EX|LOCK_NB)"))
