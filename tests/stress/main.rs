@@ -1,5 +1,6 @@
 //! Everything at once, for as long as one likes: writers, readers, `try`, `status` and `clean`, requests for
-//! several locks, timeouts that expire, and SIGKILL, SIGTERM and SIGSTOP to whoever it may hit.
+//! several locks, timeouts that expire, and SIGKILL, SIGTERM and SIGSTOP to whoever it may hit. One file is
+//! only ever read, from beginning to end, so that neither a writer nor `clean` tidies its record up.
 //!
 //! A few seconds as a test; for longer:
 //!
@@ -35,7 +36,7 @@ use nix::unistd::Pid;
 
 use accounts::{Operation, Verdict};
 use command::Task;
-use common::{gtlock, gtlock_process};
+use common::{Holder, gtlock, gtlock_process};
 
 /// A process that runs longer than this hangs. A machine that is busy with other things, at a higher
 /// priority, has kept one from the processor for a minute and a half.
@@ -43,6 +44,12 @@ const HANGS_AFTER: Duration = Duration::from_mins(5);
 
 /// What a lock file may hold at most: what is tidied at, and a line for everybody alive.
 const BOUND: u64 = 4096 + 1024;
+
+/// From here on process IDs are nobody's.
+const FIRST_DEAD: u32 = 4_200_000_000;
+
+/// The data file that nobody writes.
+const ONLY_READ: &str = "e.json";
 
 /// What the test does to a process that it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +72,22 @@ struct Figures {
     reads: AtomicU64,
     several: AtomicU64,
     tries: AtomicU64,
-    curious: AtomicU64,
-    kills: AtomicU64,
-    terms: AtomicU64,
-    stops: AtomicU64,
-    suicides: AtomicU64,
+    /// Operations that SIGKILL ended: that of the test, or that of a command to itself.
+    killed: AtomicU64,
     expiries: AtomicU64,
     refusals: AtomicU64,
+    // Runs without a command.
+    cleans: AtomicU64,
+    statuses: AtomicU64,
+    questions: AtomicU64,
+    // Signals that the test sent, to whichever of all these, in time or not.
+    sigkills: AtomicU64,
+    sigterms: AtomicU64,
+    sigstops: AtomicU64,
+    /// Lines in the record of the file that is only read, at the end.
+    lines: AtomicU64,
+    /// Those of them that are nobody's who was killed or became the command.
+    strays: AtomicU64,
 }
 
 fn count(figure: &AtomicU64) {
@@ -85,6 +101,8 @@ struct Stress {
     is_over: AtomicBool,
     running: Mutex<HashMap<u32, (String, Instant)>>,
     operations: Mutex<HashMap<u64, Operation>>,
+    /// Of each process ID, whether the last gtlock that had it may leave its line behind.
+    leaves_line: Mutex<HashMap<u32, bool>>,
     wrong: Mutex<Vec<String>>,
     figures: Figures,
 }
@@ -115,6 +133,7 @@ fn nothing_is_lost_torn_or_left_behind_under_stress() {
     say(&format!("GTLOCK_STRESS_SEED={seed}, {workers} workers, {lasts:?}"));
     let stress = Stress::new(dir.path());
     let mut rng = Rng::with_seed(seed);
+    let reader = stress.hold_only_read();
     let started = Instant::now();
     thread::scope(|scope| {
         let stress = &stress;
@@ -130,6 +149,8 @@ fn nothing_is_lost_torn_or_left_behind_under_stress() {
         stress.watch(lasts, || threads.iter().all(ScopedJoinHandle::is_finished));
     });
     let took = started.elapsed();
+    stress.look_for_strays(&reader);
+    assert!(reader.release().success());
     stress.end_quietly();
     let data: Vec<&Path> = stress.data.iter().map(PathBuf::as_path).collect();
     let (summary, mut wrong) =
@@ -140,12 +161,18 @@ fn nothing_is_lost_torn_or_left_behind_under_stress() {
     say(&format!("after {took:.1?}: {:?} {summary:?}", stress.figures));
     assert!(wrong.is_empty(), "seed {seed}, after {took:.1?}:\n{}\nstderr:\n{said}", wrong.join("\n"));
     assert_eq!(said, "", "seed {seed}: said on standard error");
+    let figures = &stress.figures;
+    let counts =
+        [&figures.operations, &figures.killed, &figures.cleans, &figures.statuses, &figures.questions];
+    let did_something = counts.iter().all(|count| count.load(Ordering::Relaxed) > 0);
+    assert!(did_something && summary.increments > 0, "seed {seed}: not enough has happened");
 }
 
 impl Stress {
     fn new(dir: &Path) -> Self {
         fs::create_dir(dir.join("sub")).expect("it can be made");
-        let data = ["a.json", "b.json", "c.json", "sub/d.json"].map(|name| dir.join(name)).to_vec();
+        let data =
+            ["a.json", "b.json", "c.json", "sub/d.json", ONLY_READ].map(|name| dir.join(name)).to_vec();
         for data in &data {
             command::create(data).expect("it can be written");
         }
@@ -156,8 +183,46 @@ impl Stress {
             is_over: AtomicBool::new(false),
             running: Mutex::default(),
             operations: Mutex::default(),
+            leaves_line: Mutex::default(),
             wrong: Mutex::default(),
             figures: Figures::default(),
+        }
+    }
+
+    /// Holds the lock of the file that is only read, shared, with a record that is due to be tidied.
+    fn hold_only_read(&self) -> Holder {
+        let data = self.dir.join(ONLY_READ);
+        let reader = Holder::reader(&data);
+        let lock = File::options().append(true).open(common::lock_file(&data));
+        // No process has these numbers. With much more it would be above the bound.
+        let dead: String = (0..450).map(|n| format!("{}\n", FIRST_DEAD + n)).collect();
+        lock.and_then(|mut lock| lock.write_all(dead.as_bytes())).expect("it can be written");
+        reader
+    }
+
+    /// Once all have ended: of the file that is only read, the record names whoever still holds it, and those
+    /// who could not take their line away. Who could has, unless others were at the record for 5 ms, or were
+    /// stopped in the middle of it; one killed in the middle may leave a number of nobody's.
+    fn look_for_strays(&self, reader: &Holder) {
+        let record = fs::read_to_string(common::lock_file(&self.dir.join(ONLY_READ)));
+        let record = record.expect("a lock file that is held is there");
+        if record.contains(&FIRST_DEAD.to_string()) {
+            self.fail(format!("{ONLY_READ}: its record was never tidied: {} bytes", record.len()));
+        }
+        let leaves_line = self.leaves_line.lock().expect("nobody panicked");
+        let (mut lines, mut strays) = (0, Vec::new());
+        for line in record.lines().filter(|line| !line.is_empty() && *line != reader.pid().to_string()) {
+            let pid: u32 = line.parse().unwrap_or_else(|_| panic!("a number, not {line:?}"));
+            lines += 1;
+            if !leaves_line.get(&pid).is_some_and(|&leaves| leaves) {
+                strays.push(pid);
+            }
+        }
+        self.figures.lines.store(lines, Ordering::Relaxed);
+        self.figures.strays.store(strays.len() as u64, Ordering::Relaxed);
+        // If none took its line away, three quarters would be strays.
+        if strays.len() as u64 > 5 + lines / 4 {
+            self.fail(format!("{ONLY_READ}: of {lines} lines left, these need not be: {strays:?}"));
         }
     }
 
@@ -213,7 +278,8 @@ impl Stress {
         let files = if rng.u8(..100) < 75 { 1 } else { rng.usize(2..=3) };
         let (mut writes, mut reads) = (Vec::new(), Vec::new());
         for data in rng.choose_multiple(&self.data, files) {
-            (if rng.u8(..100) < 60 { &mut writes } else { &mut reads }).push(data.clone());
+            let is_written = rng.u8(..100) < 60 && !data.ends_with(ONLY_READ);
+            (if is_written { &mut writes } else { &mut reads }).push(data.clone());
         }
         let attack = match rng.u8(..100) {
             0..55 => Attack::None,
@@ -258,8 +324,8 @@ impl Stress {
         gtlock.arg("--").arg(this).args(["--exact", "the_command", "--nocapture"]);
         gtlock.env(command::TASK, serde_json::to_string(&task).expect("it can be written down"));
 
-        let status = self.attacked(&mut gtlock, attack, rng);
-        self.tally(&task, attack, does_try);
+        let status = self.attacked(&mut gtlock, attack, becomes_command, rng);
+        self.tally(&task, status, does_try);
         let was_attacked = !matches!(attack, Attack::None | Attack::Stop);
         let verdict = match (status.code(), status.signal()) {
             (Some(0), _) => Verdict::Succeeded,
@@ -278,7 +344,7 @@ impl Stress {
         self.operations.lock().expect("nobody panicked").insert(operation, known);
     }
 
-    fn tally(&self, task: &Task, attack: Attack, does_try: bool) {
+    fn tally(&self, task: &Task, status: ExitStatus, does_try: bool) {
         let figures = &self.figures;
         count(&figures.operations);
         count(match (task.writes.len(), task.reads.len()) {
@@ -289,12 +355,12 @@ impl Stress {
         if does_try {
             count(&figures.tries);
         }
-        if attack == Attack::Suicide {
-            count(&figures.suicides);
+        if status.signal() == Some(Signal::SIGKILL as i32) {
+            count(&figures.killed);
         }
     }
 
-    /// Loops of those who come and go without a command; now and then one is killed.
+    /// Loops of those who come and go without a command; now and then one gets a signal.
     fn be_curious(&self, arguments: &[&str], mut rng: Rng) {
         while !self.is_over() {
             let mut gtlock = gtlock_process();
@@ -305,21 +371,37 @@ impl Stress {
             } else {
                 gtlock.arg(&self.dir);
             }
-            let attack = if rng.u8(..100) < 10 { Attack::Kill } else { Attack::None };
-            let status = self.attacked(&mut gtlock, attack, &mut rng);
-            count(&self.figures.curious);
+            let attack = match rng.u8(..100) {
+                0..10 => Attack::Kill,
+                10..15 => Attack::Term,
+                15..20 => Attack::Stop,
+                _ => Attack::None,
+            };
+            let status = self.attacked(&mut gtlock, attack, false, &mut rng);
+            count(match arguments[0] {
+                "clean" => &self.figures.cleans,
+                "status" => &self.figures.statuses,
+                _ => &self.figures.questions,
+            });
             let may_be_refused = arguments[0] == "try";
             match (status.code(), status.signal()) {
                 (Some(0), _) => {}
                 (Some(75), _) if may_be_refused => {}
                 (_, Some(9)) if attack == Attack::Kill => {}
+                (_, Some(15)) if attack == Attack::Term => {}
                 _ => self.fail(format!("{status}: {attack:?}, {}", shown(&gtlock))),
             }
         }
     }
 
     /// Runs a process to its end, and does to it what is to be done.
-    fn attacked(&self, gtlock: &mut Command, attack: Attack, rng: &mut Rng) -> ExitStatus {
+    fn attacked(
+        &self,
+        gtlock: &mut Command,
+        attack: Attack,
+        becomes_command: bool,
+        rng: &mut Rng,
+    ) -> ExitStatus {
         let said = File::options().create(true).append(true).open(self.dir.join("stderr"));
         gtlock.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said.expect("it can be opened"));
         let mut process = gtlock.spawn().expect("gtlock starts");
@@ -332,23 +414,27 @@ impl Stress {
             Attack::None | Attack::Suicide => {}
             Attack::Kill => {
                 wait(most);
-                count(&self.figures.kills);
+                count(&self.figures.sigkills);
                 signal(pid, Signal::SIGKILL);
             }
             Attack::Term => {
                 wait(most);
-                count(&self.figures.terms);
+                count(&self.figures.sigterms);
                 signal(pid, Signal::SIGTERM);
             }
             Attack::Stop => {
                 wait(most);
-                count(&self.figures.stops);
+                count(&self.figures.sigstops);
                 signal(pid, Signal::SIGSTOP);
                 wait(most);
                 signal(pid, Signal::SIGCONT);
             }
         }
-        self.reap(&mut process)
+        let status = self.reap(&mut process);
+        let is_cut_short = matches!(attack, Attack::Kill | Attack::Term) && status.signal().is_some();
+        let mut leaves_line = self.leaves_line.lock().expect("nobody panicked");
+        leaves_line.insert(pid, becomes_command || is_cut_short);
+        status
     }
 
     /// Waits for a process. It is reaped only while nobody else can send it a signal.
