@@ -52,15 +52,12 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("clone3", &["EAGAIN", "ENOMEM"]),
     ("execve", &["EACCES", "ENOENT", "ENOMEM", "E2BIG", "ETXTBSY"]),
     ("wait4", &["EINTR", "ECHILD"]),
-    ("kill", &["EPERM"]),
-    // Other C libraries than glibc, or older ones.
+    // As musl calls them.
     ("open", &["EACCES", "EMFILE", "EIO"]),
     ("stat", &["EACCES", "EIO", "ENOMEM"]),
     ("lstat", &["EACCES", "EIO", "ENOMEM"]),
     ("fstat", &["EIO"]),
     ("clone", &["EAGAIN", "ENOMEM"]),
-    ("vfork", &["EAGAIN", "ENOMEM"]),
-    ("waitid", &["EINTR", "ECHILD"]),
 ];
 
 /// Tells into `$1` whether the locks that it runs under are held, as it begins and a moment later.
@@ -219,7 +216,7 @@ fn each_fault(
                 let option = format!("inject={call}:error={error}:when={index}");
                 let output = traced(&mut scene, arguments, runs_command, &option, follow);
                 injected += 1;
-                if let ("wait4" | "waitid", Some(_)) = (*call, scene.found()) {
+                if let ("wait4", Some(_)) = (*call, scene.found()) {
                     common::eventually("the command ends", || {
                         scene.found().is_some_and(|found| found.len() >= scene.all_held().len())
                     });
@@ -281,7 +278,7 @@ fn ran_or_failed(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
         Some(0) => assert_eq!(scene.found().expect("the command ran"), scene.all_held()),
         Some(125) => {
             assert!(fault.is_some() && lines(&output.stderr) == 1);
-            let cannot_wait = matches!(fault, Some(("wait4" | "waitid", _)));
+            let cannot_wait = matches!(fault, Some(("wait4", _)));
             assert!(cannot_wait || scene.found().is_none(), "an error, and the command ran");
         }
         _ => panic!("neither done nor an error"),
