@@ -42,8 +42,8 @@ use common::{Holder, gtlock, gtlock_process};
 /// priority, has kept one from the processor for a minute and a half.
 const HANGS_AFTER: Duration = Duration::from_mins(5);
 
-/// What a lock file may hold at most: what is tidied at, and a line for everybody alive.
-const BOUND: u64 = 4096 + 1024;
+/// What a lock file may hold at most, in bytes.
+const BOUND: u64 = 4096;
 
 /// From here on process IDs are nobody's.
 const FIRST_DEAD: u32 = 4_200_000_000;
@@ -194,8 +194,8 @@ impl Stress {
         let data = self.dir.join(ONLY_READ);
         let reader = Holder::reader(&data);
         let lock = File::options().append(true).open(common::lock_file(&data));
-        // No process has these numbers. With much more it would be above the bound.
-        let dead: String = (0..460).map(|n| format!("{}\n", FIRST_DEAD + n)).collect();
+        // No process has these numbers. With one more it would be above the bound.
+        let dead: String = (0..371).map(|n| format!("{}\n", FIRST_DEAD + n)).collect();
         lock.and_then(|mut lock| lock.write_all(dead.as_bytes())).expect("it can be written");
         reader
     }
