@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -114,6 +115,62 @@ fn a_holder_in_another_pid_namespace_is_never_taken_for_none() {
     writer.release();
     holder.release();
     assert_free(&data);
+}
+
+#[test]
+fn a_nested_request_without_proc_is_an_error_and_no_wait_for_itself() {
+    let (_dir, data) = data();
+    let script = r#"mount -t tmpfs none /proc || exit 9
+        exec gtlock run --write "$1" -- gtlock run -q --timeout=9 --write "$1" -- echo ran"#;
+    let Some(nested) = unshared("a nested request without /proc", &["-m"], script, &data) else { return };
+    let said = predicate::str::contains("already locked").and(predicate::str::contains("\n").count(1));
+    to_its_end(nested).assert().code(125).stdout("").stderr(said);
+}
+
+#[test]
+fn a_holder_that_is_hidden_is_shown_all_the_same() {
+    let (dir, data) = data();
+    let what = "hidepid";
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    if common::unprivileged("true", what).is_none() {
+        return;
+    }
+    let holder = Holder::writer(&data);
+    let script = r#"mount -t proc -o hidepid=2 proc /proc || exit 9
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups gtlock status --json "$1""#;
+    let Some(status) = unshared(what, &["-m"], script, &data) else { return };
+    let output = to_its_end(status).output().expect("it runs");
+    if output.status.code() == Some(9) {
+        return skip(what, "it cannot be mounted");
+    }
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let lock = &document["locks"][0];
+    assert_eq!(lock["state"], "held", "{document}");
+    let shown = &lock["holders"][0];
+    assert_eq!((&shown["pid"], &shown["alive"]), (&holder.pid().into(), &true.into()), "{document}");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_process_that_has_got_the_number_of_a_dead_holder_is_not_the_holder() {
+    let (_dir, data) = data();
+    let what = "a number that is used again";
+    // In a PID namespace of its own nobody else takes the number.
+    let script = r#"gtlock run --no-fork --write "$1" -- sleep 60 & pid=$!
+        until [ -s "$2/.gastown/locks/state.json.lock" ]; do :; done
+        kill -KILL "$pid"; wait "$pid" 2> /dev/null
+        echo $((pid - 1)) > /proc/sys/kernel/ns_last_pid || exit 9
+        sleep 60 & [ $! = "$pid" ] || exit 9
+        gtlock status --json "$1"; gtlock try --write "$1"; echo "try: $?""#;
+    let options = ["-p", "-m", "-f", "--mount-proc"];
+    let Some(namesake) = unshared(what, &options, script, &data) else { return };
+    let output = to_its_end(namesake).output().expect("it runs");
+    if output.status.code() == Some(9) {
+        return skip(what, "no number can be chosen");
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = [r#""state": "stale""#, r#""alive": false"#, "try: 0\n"];
+    assert!(expected.iter().all(|expected| said.contains(expected)), "{output:?}");
 }
 
 #[test]

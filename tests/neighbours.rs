@@ -1,0 +1,210 @@
+//! Hostile neighbours, who may write where the locks are: what they put in the place of a lock, or into a name
+//! or a command line that is shown to others.
+#![cfg(target_os = "linux")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use assert_cmd::cargo::cargo_bin;
+use common::{Holder, data, end_of, gtlock, gtlock_process, process, skip, snapshot, to_its_end};
+
+/// What can come to be at a path.
+const ODD: [&str; 9] = [
+    "a symbolic link",
+    "a dangling link",
+    "a hard link",
+    "a hard link to numbers",
+    "a FIFO",
+    "a device",
+    "a directory",
+    "a huge file",
+    "a binary file",
+];
+
+/// Puts it there; the links are to files beside. Returns whether that is allowed here.
+fn put(what: &str, path: &Path, beside: &Path) -> bool {
+    let [precious, numbers] = ["precious", "numbers"].map(|name| beside.join(name));
+    fs::write(&precious, "precious\n").expect("it can be written");
+    fs::write(&numbers, "4200000000\n").expect("it can be written");
+    let made = match what {
+        "a symbolic link" => symlink(&precious, path),
+        "a dangling link" => symlink("nowhere", path),
+        "a hard link" => fs::hard_link(&precious, path),
+        "a hard link to numbers" => fs::hard_link(&numbers, path),
+        "a directory" => fs::create_dir(path),
+        "a huge file" => fs::File::create(path).and_then(|file| file.set_len(1 << 40)),
+        "a binary file" => fs::write(path, [0, 255, 27]),
+        "a FIFO" => return Command::new("mkfifo").arg(path).status().is_ok_and(|made| made.success()),
+        _ => {
+            let mut mknod = Command::new("mknod"); // what is written there is gone
+            mknod.arg(path).args(["c", "1", "3"]).stderr(Stdio::null());
+            return mknod.status().is_ok_and(|made| made.success());
+        }
+    };
+    made.expect("it can be made");
+    true
+}
+
+/// The neighbours' files, and what is at the path but for what is in it.
+fn theirs(path: &Path, beside: &Path) -> String {
+    let mut files = snapshot(beside);
+    files.retain(|path, _| ["precious", "numbers"].iter().any(|name| path.ends_with(name)));
+    let it = path.symlink_metadata().expect("it is there");
+    let (length, kind) = (it.is_file().then_some(it.len()), it.file_type());
+    format!("{files:?} {} {length:?} {kind:?} {}", it.ino(), kind.is_fifo())
+}
+
+#[test]
+fn whatever_takes_the_place_of_a_held_lock_is_left_alone_and_reported() {
+    for what in ODD {
+        for place in [".gastown/locks/state.json.lock", ".gastown/locks", ".gastown"] {
+            let (dir, data) = data();
+            let said = dir.path().join("said");
+            let stderr = fs::File::create(&said).expect("it can be made");
+            let holder = Holder::start(gtlock_process().args(["run", "--write"]).arg(&data).stderr(stderr));
+            let mut waiter = gtlock_process();
+            waiter.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]);
+            let mut waiter = waiter.stderr(Stdio::null()).spawn().expect("it starts");
+            common::waits_in_kernel(waiter.id(), &data);
+
+            let path = dir.path().join(place);
+            fs::rename(&path, dir.path().join("moved")).expect("it is there");
+            let is_there = put(what, &path, dir.path());
+            if !is_there {
+                skip(what, "mknod or mkfifo is not allowed");
+            }
+            // A new directory, and numbers with a second name, can be locked: that is what is reported.
+            let is_file = place.ends_with(".lock");
+            let is_lock =
+                !is_there || if is_file { what.ends_with("numbers") } else { what.ends_with("directory") };
+            let before = is_there.then(|| theirs(&path, dir.path()));
+            for mode in ["--read", "--write"] {
+                let output = gtlock().args(["try", "-q", mode]).arg(&data).output().expect("it runs");
+                let code = output.status.code();
+                // The gate is still where it was, and the writer that waits holds it.
+                let is_behind_gate = is_file && mode == "--read" && code == Some(75);
+                let expected = Some(if is_lock { 0 } else { 125 });
+                assert!(is_behind_gate || code == expected, "{what} at {place}: {output:?}");
+            }
+            let status = gtlock().args(["status"]).arg(&data).output().expect("it runs");
+            assert!(matches!(status.status.code(), Some(0 | 125)), "{what} at {place}: {status:?}");
+            assert!(holder.release().success(), "{what} at {place}");
+            let waited = end_of(&mut waiter).code();
+            assert_eq!(waited, Some(if is_lock { 0 } else { 125 }), "{what} at {place}");
+            if let Some(before) = before {
+                assert_eq!(theirs(&path, dir.path()), before, "{what} at {place}");
+            }
+            let said = fs::read_to_string(said).expect("it is there");
+            let reported = said.contains("was unlinked or replaced while it was locked");
+            assert!(reported && said.lines().count() == 1, "{what} at {place}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn whatever_is_in_the_place_of_a_lock_directory_is_an_error_and_left_alone() {
+    for what in ODD.into_iter().filter(|what| *what != "a directory") {
+        for place in [".gastown/locks", ".gastown", "chosen"] {
+            let (dir, _) = data();
+            let path = dir.path().join(place);
+            fs::create_dir_all(path.parent().expect("a directory")).expect("it can be made");
+            if !put(what, &path, dir.path()) {
+                skip(what, "mknod or mkfifo is not allowed");
+                continue;
+            }
+            let before = theirs(&path, dir.path());
+            let options: &[&str] = if place == "chosen" { &["--lock-dir=chosen"] } else { &[] };
+            let run = ["run", "--timeout=60", "--write", "state.json"];
+            let status = ["status", "state.json"];
+            for (request, command) in [
+                (&run[..], &["--", "touch", "ran"][..]),
+                (&["try", "--read", "state.json"], &[]),
+                (&status, &[]),
+            ] {
+                let mut gtlock = gtlock();
+                gtlock.args(request).args(options).args(command).current_dir(dir.path());
+                let output = gtlock.output().expect("it runs");
+                let lines = String::from_utf8_lossy(&output.stderr).lines().count();
+                // A link to nothing is where the directory could yet be.
+                let may_come = what == "a dangling link" && request == status;
+                let is_error = output.status.code() == Some(125) && lines == 1;
+                assert!(is_error || may_come, "{what} at {place}, {request:?}: {output:?}");
+            }
+            let clean =
+                gtlock().arg("clean").args(options).current_dir(dir.path()).output().expect("it runs");
+            assert!(matches!(clean.status.code(), Some(0 | 125)), "{what} at {place}: {clean:?}");
+            assert_eq!(theirs(&path, dir.path()), before, "{what} at {place}");
+            assert!(!dir.path().join("ran").exists(), "{what} at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_link_that_cannot_be_read_is_an_error_and_not_another_lock() {
+    let (dir, data) = data();
+    let alias = dir.path().join("alias");
+    fs::write(&data, "").expect("it can be written");
+    symlink("state.json", &alias).expect("it can be made");
+    let _holder = Holder::writer(&data);
+    let tried = |injected: &str| {
+        let mut strace = process("strace");
+        strace.args(["-o", "/dev/null", "-P"]).arg(&alias).args(["-e", injected]);
+        strace.arg(cargo_bin!("gtlock")).args(["try", "--write"]).arg(&alias).args(["--", "echo", "ran"]);
+        to_its_end(strace).output().ok().and_then(|output| Some((output.status.code()?, output)))
+    };
+    let Some((75, _)) = tried("trace=all") else {
+        return skip("a link that cannot be read", "no strace, or it may not trace");
+    };
+    let (code, output) = tried("inject=?readlink,?readlinkat:error=EIO").expect("as before");
+    assert!(code == 125 && output.stdout.is_empty(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("strace: ")).collect();
+    assert!(said.len() == 1 && said[0].contains("alias: Input/output error"), "{said:?}");
+}
+
+/// Whether a terminal could take any of it for more than text.
+fn is_wild(text: &str) -> bool {
+    text.contains(|c: char| c != '\n' && c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
+}
+
+#[test]
+fn json_has_no_control_characters_either() {
+    let (dir, _) = data();
+    let wild = dir.path().join("a\u{9b}2J\u{7f}\u{202e}\n.json");
+    let _holder = Holder::start(gtlock_process().args(["run", "--write"]).arg(&wild));
+    fs::create_dir(dir.path().join(".gastown/locks/\u{9b}\u{202e}.lock")).expect("it can be made"); // an error
+    for action in ["status", "clean"] {
+        let mut request = gtlock();
+        let output = request.args([action, "--json"]).current_dir(dir.path()).output().expect("it runs");
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        assert!(!is_wild(&text), "{text:?}");
+        let document: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let locks = document["locks"].as_array().or(document["kept"].as_array()).expect("a list");
+        let name = wild.file_name().and_then(|name| name.to_str()).expect("text");
+        let shown = |lock: &serde_json::Value| lock["lock"].as_str().is_some_and(|lock| lock.contains(name));
+        assert!(locks.iter().any(shown), "{document}");
+    }
+}
+
+#[test]
+fn the_command_line_of_another_user_is_shown_escaped() {
+    let (dir, data) = data();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    let Some(mut theirs) = common::unprivileged(cargo_bin!("gtlock"), "another user's command line") else {
+        return;
+    };
+    let wild = "cat; : '\u{1b}]0;title\u{7}\u{9b}2J\n\u{202e}'";
+    let holder = Holder::running(theirs.args(["run", "--write"]).arg(&data).args(["--", "sh", "-c", wild]));
+    let mut shown = Vec::new();
+    for request in [&["status"][..], &["status", "--json"], &["try", "--write"]] {
+        let output = gtlock().args(request).arg(&data).output().expect("it runs");
+        shown.push(String::from_utf8([output.stdout, output.stderr].concat()).expect("UTF-8"));
+    }
+    // The name of a process is theirs as well, for whoever may not read the rest.
+    assert!(shown.iter().all(|text| !is_wild(text) && text.contains("title")), "{shown:?}");
+    assert!(shown[0].contains(&holder.pid().to_string()), "{shown:?}");
+}
