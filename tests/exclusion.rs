@@ -94,7 +94,9 @@ fn no_increment_is_lost_while_clean_and_status_loop_and_holders_are_killed() {
         });
     });
     // The last orphan to finish is the last to hold the lock.
-    assert!(gtlock_process().args(["run", "--write"]).arg(&data).args(["--", "true"]).status().is_ok());
+    let mut last = gtlock_process();
+    last.args(["run", "--write"]).arg(&data).args(["--", "true"]);
+    assert!(last.status().is_ok_and(|ended| ended.success()));
     let mut reported: Vec<usize> = (0..workers)
         .filter_map(|worker| fs::read_to_string(ledger(worker)).ok())
         .flat_map(|text| text.lines().map(|line| line.parse().expect("a number")).collect::<Vec<_>>())

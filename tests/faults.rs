@@ -154,6 +154,7 @@ fn traced(scene: &mut Scene, arguments: &[&str], runs_command: bool, option: &st
     let traced = thread::spawn(|| to_its_end(strace).output().expect("strace runs"));
     if scene.gives_way {
         common::eventually("it waits, or has ended", || traced.is_finished() || scene.is_waited_for());
+        assert_eq!(scene.found(), None, "{option}: the command ran while somebody else had the lock");
         scene.holder = None;
     }
     traced.join().expect("it ends in time")

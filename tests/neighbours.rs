@@ -78,7 +78,7 @@ fn whatever_takes_the_place_of_a_held_lock_is_left_alone_and_reported() {
                 skip(what, "mknod or mkfifo is not allowed");
             }
             // A new directory, and numbers with a second name, can be locked: that is what is reported.
-            let is_file = place.ends_with(".lock");
+            let is_file = place.ends_with("state.json.lock");
             let is_lock =
                 !is_there || if is_file { what.ends_with("numbers") } else { what.ends_with("directory") };
             let before = is_there.then(|| theirs(&path, dir.path()));
@@ -93,8 +93,8 @@ fn whatever_takes_the_place_of_a_held_lock_is_left_alone_and_reported() {
             let status = gtlock().args(["status"]).arg(&data).output().expect("it runs");
             assert!(matches!(status.status.code(), Some(0 | 125)), "{what} at {place}: {status:?}");
             assert!(holder.release().success(), "{what} at {place}");
-            let waited = end_of(&mut waiter).code();
-            assert_eq!(waited, Some(if is_lock { 0 } else { 125 }), "{what} at {place}");
+            let ended = end_of(&mut waiter).code();
+            assert_eq!(ended, Some(if is_lock { 0 } else { 125 }), "{what} at {place}");
             if let Some(before) = before {
                 assert_eq!(theirs(&path, dir.path()), before, "{what} at {place}");
             }

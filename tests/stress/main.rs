@@ -195,7 +195,7 @@ impl Stress {
         let reader = Holder::reader(&data);
         let lock = File::options().append(true).open(common::lock_file(&data));
         // No process has these numbers. With one more it would be above the bound.
-        let dead: String = (0..371).map(|n| format!("{}\n", FIRST_DEAD + n)).collect();
+        let dead: String = (FIRST_DEAD..).take(371).map(|pid| pid.to_string() + "\n").collect();
         lock.and_then(|mut lock| lock.write_all(dead.as_bytes())).expect("it can be written");
         reader
     }
