@@ -86,6 +86,7 @@ fn without_proc_the_lock_works_and_its_holder_is_unknown() {
         gtlock run --write "$2/other.json" -- echo ran"#;
     let Some(blind) = unshared("no /proc", &["-m"], script, &data) else { return };
     let said = predicate::str::contains(r#""state": "held""#)
+        .and(predicate::str::contains(r#""waiters": null"#))
         .and(predicate::str::contains("status: 0\ntry: 75\nrun: 75\nran\n"));
     to_its_end(blind).assert().success().stdout(said).stderr("");
     holder.release();
