@@ -17,7 +17,7 @@ mod command;
 #[path = "../common/mod.rs"]
 mod common;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::symlink;
@@ -101,8 +101,8 @@ struct Stress {
     is_over: AtomicBool,
     running: Mutex<HashMap<u32, (String, Instant)>>,
     operations: Mutex<HashMap<u64, Operation>>,
-    /// Of each process ID, whether the last gtlock that had it may leave its line behind.
-    leaves_line: Mutex<HashMap<u32, bool>>,
+    /// The readers of the file that is only read who could not take their line away.
+    cut_short: Mutex<HashSet<u32>>,
     wrong: Mutex<Vec<String>>,
     figures: Figures,
 }
@@ -183,7 +183,7 @@ impl Stress {
             is_over: AtomicBool::new(false),
             running: Mutex::default(),
             operations: Mutex::default(),
-            leaves_line: Mutex::default(),
+            cut_short: Mutex::default(),
             wrong: Mutex::default(),
             figures: Figures::default(),
         }
@@ -202,19 +202,20 @@ impl Stress {
 
     /// Once all have ended: of the file that is only read, the record names whoever still holds it, and those
     /// who could not take their line away. Who could has, unless others were at the record for 5 ms, or were
-    /// stopped in the middle of it; one killed in the middle may leave a number of nobody's.
+    /// stopped in the middle of it. (A process ID may come again, in a run of minutes: then its line is not
+    /// told from that of the one before.)
     fn look_for_strays(&self, reader: &Holder) {
         let record = fs::read_to_string(common::lock_file(&self.dir.join(ONLY_READ)));
         let record = record.expect("a lock file that is held is there");
         if record.contains(&FIRST_DEAD.to_string()) {
             self.fail(format!("{ONLY_READ}: its record was never tidied: {} bytes", record.len()));
         }
-        let leaves_line = self.leaves_line.lock().expect("nobody panicked");
+        let cut_short = self.cut_short.lock().expect("nobody panicked");
         let (mut lines, mut strays) = (0, Vec::new());
         for line in record.lines().filter(|line| !line.is_empty() && *line != reader.pid().to_string()) {
             let pid: u32 = line.parse().unwrap_or_else(|_| panic!("a number, not {line:?}"));
             lines += 1;
-            if !leaves_line.get(&pid).is_some_and(|&leaves| leaves) {
+            if !cut_short.contains(&pid) {
                 strays.push(pid);
             }
         }
@@ -434,9 +435,11 @@ impl Stress {
             }
         }
         let status = self.reap(&mut process);
-        let is_cut_short = matches!(attack, Attack::Kill | Attack::Term) && status.signal().is_some();
-        let mut leaves_line = self.leaves_line.lock().expect("nobody panicked");
-        leaves_line.insert(pid, becomes_command || is_cut_short);
+        let is_killed = matches!(attack, Attack::Kill | Attack::Term) && status.signal().is_some();
+        let only_read = self.dir.join(ONLY_READ);
+        if (is_killed || becomes_command) && gtlock.get_args().any(|argument| argument == only_read) {
+            self.cut_short.lock().expect("nobody panicked").insert(pid);
+        }
         status
     }
 
