@@ -1,6 +1,5 @@
 //! Acquiring: open, lock, and check that the path still names what was locked.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -8,12 +7,11 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::error::{Error, Target};
+use super::error::{Error, Target, foreign, not_a_lock_file, unstable};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::{
-    Descriptor, FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path,
-    record, wait,
+    FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path, record, wait,
 };
 use crate::process::Processes;
 use crate::sys::{self, FileId};
@@ -105,15 +103,16 @@ enum Attempt {
     Same(usize),
 }
 
-struct Waiter<'a> {
+/// A request on its way to its locks.
+pub struct Waiter<'a> {
     place: &'a Place,
     wait: Wait,
     started: Instant,
     deadline: Option<Instant>,
     confirm_until: Option<Instant>,
-    retry_delay: Option<Duration>,
+    pub(super) retry_delay: Option<Duration>,
     on_wait: OnWait<'a>,
-    tell_at: Option<Instant>,
+    pub(super) tell_at: Option<Instant>,
     processes: Processes,
 }
 
@@ -278,61 +277,13 @@ impl Waiter<'_> {
 
     /// An error if the lock is held around this process: to wait for it would be to wait for ever. (A
     /// request that does not wait is simply refused.)
-    fn refuse_if_around(&mut self, id: FileId, target: &Target) -> Result<(), Error> {
+    pub fn refuse_if_around(&mut self, id: FileId, target: &Target) -> Result<(), Error> {
         if self.wait == Wait::Never {
             return Ok(());
         }
         let Some(around) = held::around_us(id, &mut self.processes) else { return Ok(()) };
         let ancestor = if let Around::Ancestor(pid) = around { Some(pid) } else { None };
         Err(Error::AlreadyLocked { target: target.clone(), ancestor })
-    }
-
-    /// Takes the locks on open files of the caller's, in one order like those on lock files.
-    fn take_descriptors(&mut self, wanted: &[Descriptor], guard: &mut Guard) -> Result<(), Error> {
-        let stat = |descriptor: &Descriptor| {
-            sys::stat(&descriptor.file).map_err(|e| Error::io(Path::new(&descriptor.name), e))
-        };
-        let mut wanted =
-            wanted.iter().map(|wanted| Ok((stat(wanted)?, wanted))).collect::<Result<Vec<_>, Error>>()?;
-        // Of one file the stronger mode first, so that it is not converted to the weaker one.
-        wanted.sort_by_key(|(stat, descriptor)| (stat.id, Reverse(descriptor.mode)));
-        for (stat, descriptor) in wanted {
-            let conflicts = |locked: &&Locked| {
-                locked.id == stat.id && locked.target.mode.max(descriptor.mode) == Mode::Exclusive
-            };
-            if !guard.locked.iter().any(|locked| conflicts(&locked)) {
-                guard.locked.push(self.take_descriptor(descriptor, stat)?);
-            } else if sys::lock_on(&descriptor.file) < Some(descriptor.mode) {
-                // Not on the open file description that has the lock: it would wait for itself.
-                return Err(Error::invalid(
-                    Path::new(&descriptor.name),
-                    "is open on a file that this same request locks already; name it once",
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the lock on an open file of the caller's.
-    fn take_descriptor(&mut self, descriptor: &Descriptor, stat: sys::Stat) -> Result<Locked, Error> {
-        let Descriptor { file, name, mode } = descriptor;
-        let path = PathBuf::from(name);
-        let fail = |e| Error::io(&path, e);
-        let file = file.try_clone().map_err(fail)?; // of the same open file description
-        let kind = Kind::Descriptor(stat.id);
-        let target = Target { data: path.clone(), lock: path.clone(), mode: *mode, kind };
-        let was_locked = sys::lock_on(&file).is_some();
-        if !flock::try_lock(&file, *mode).map_err(fail)? {
-            self.refuse_if_around(stat.id, &target)?;
-            self.tell_at = Some(Instant::now());
-            let retry_delay = self.retry_delay;
-            self.wait_while(&target, &mut |_| ControlFlow::Continue(None), |deadline, ask| {
-                wait::for_turn_of(&file, *mode, deadline, retry_delay, ask)
-            })?;
-        }
-        let mut locked = Locked::new(file, stat, target);
-        locked.stays = was_locked;
-        Ok(locked)
     }
 
     /// Waits for the lock on a target's file or gate as long as the request may and `heed` has it; returns the
@@ -358,7 +309,7 @@ impl Waiter<'_> {
     }
 
     /// Waits in the given way as long as the request may; `None` if `heed` has ended it before.
-    fn wait_while<T>(
+    pub fn wait_while<T>(
         &mut self,
         target: &Target,
         heed: wait::Ask<'_>,
@@ -404,32 +355,4 @@ fn examine(file: &File, stat: sys::Stat, target: &Target) -> Result<(), Error> {
         Ok(None) => Err(foreign(lock)),
         Err(e) => Err(Error::io(lock, e)),
     }
-}
-
-/// The error for a file with content that gtlock did not write.
-pub fn foreign(lock: &Path) -> Error {
-    Error::invalid(
-        lock,
-        "is not a lock file: it has other content; move it away, or choose another --lock-dir",
-    )
-}
-
-/// The error for something at a lock path that is no regular file.
-pub fn not_a_lock_file(lock: &Path) -> Option<Error> {
-    let kind = sys::odd_kind(lock)?;
-    Some(Error::invalid(
-        lock,
-        format!("is not a lock file but {kind}; move it away, or choose another --lock-dir"),
-    ))
-}
-
-/// The error for a path that never stays the same file.
-pub fn unstable(path: &Path) -> Error {
-    Error::invalid(
-        path,
-        format!(
-            "was replaced {MOST_MISMATCHES} times while being locked; \
-             its file system may have no stable inodes: choose a --lock-dir on another"
-        ),
-    )
 }

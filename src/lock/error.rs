@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::acquire::MOST_MISMATCHES;
 use super::{Kind, Mode};
 use crate::escape::Escaped;
+use crate::sys;
 
 /// Why a lock was not obtained. Only [`Busy`](Error::Busy) and [`TimedOut`](Error::TimedOut) mean
 /// that somebody else holds it; every other failure is reported as what it is.
@@ -107,4 +109,32 @@ impl Error {
 /// To the millisecond, which is as much as a reader wants.
 fn round(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// The error for a file with content that gtlock did not write.
+pub fn foreign(lock: &Path) -> Error {
+    Error::invalid(
+        lock,
+        "is not a lock file: it has other content; move it away, or choose another --lock-dir",
+    )
+}
+
+/// The error for something at a lock path that is no regular file.
+pub fn not_a_lock_file(lock: &Path) -> Option<Error> {
+    let kind = sys::odd_kind(lock)?;
+    Some(Error::invalid(
+        lock,
+        format!("is not a lock file but {kind}; move it away, or choose another --lock-dir"),
+    ))
+}
+
+/// The error for a path that never stays the same file.
+pub fn unstable(path: &Path) -> Error {
+    Error::invalid(
+        path,
+        format!(
+            "was replaced {MOST_MISMATCHES} times while being locked; \
+             its file system may have no stable inodes: choose a --lock-dir on another"
+        ),
+    )
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::acquire::{CONFIRMATION, MOST_MISMATCHES, foreign, not_a_lock_file, unstable};
+use super::acquire::{CONFIRMATION, MOST_MISMATCHES};
+use super::error::{foreign, not_a_lock_file, unstable};
 use super::record::{self, Record};
 use super::{Error, Kind, Mode, flock, gate};
 use crate::process::{Liveness, Processes};

@@ -162,6 +162,7 @@
 
 mod acquire;
 mod clean;
+mod descriptor;
 mod error;
 mod flock;
 mod gate;
@@ -187,6 +188,8 @@ pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holde
 pub use path::{is_lock_dir, lock_dir_below};
 
 pub use crate::sys::{FileId, lock_on};
+
+use descriptor::Descriptor;
 
 use crate::process::Processes;
 
@@ -243,14 +246,6 @@ impl Place {
             Self::Itself => Kind::Itself,
         }
     }
-}
-
-/// An open file of the caller's that is to be locked.
-#[derive(Clone, Debug)]
-struct Descriptor {
-    file: Arc<File>,
-    name: String,
-    mode: Mode,
 }
 
 /// Locks to be taken: which files, how, and how long to wait.
