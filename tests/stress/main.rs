@@ -221,8 +221,8 @@ impl Stress {
         }
         self.figures.lines.store(lines, Ordering::Relaxed);
         self.figures.strays.store(strays.len() as u64, Ordering::Relaxed);
-        // If none took its line away, three quarters would be strays.
-        if strays.len() as u64 > 5 + lines / 4 {
+        // On a busy machine an eighth are strays; if none took its line away, nine in ten would be.
+        if strays.len() as u64 > 5 + lines / 2 {
             strays.truncate(9);
             self.fail(format!(
                 "{ONLY_READ}: of {lines} lines left, too many need not be, such as {strays:?}"
