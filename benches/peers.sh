@@ -28,6 +28,8 @@ gtlock=$(cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+install "$gtlock" "$scratch/gtlock" # like its peers: what a linker has just written is slower to start
+gtlock=$scratch/gtlock
 cd "$scratch"
 unset GTLOCK_TIMEOUT GTLOCK_HELD
 
