@@ -214,9 +214,10 @@ impl Waiter<'_> {
         let Some(gate) = gate::open(&gate::path_of(&target.lock), false) else { return Ok(None) };
         // The writer at the gate may wait for our ancestor: to queue behind it would be a deadlock. For a
         // reader that is so inside whatever lock, since two may each wait behind the writer for the other's.
-        let id = sys::stat(file).map_err(|e| Error::io(&target.lock, e))?.id;
+        let stat = sys::stat(file).map_err(|e| Error::io(&target.lock, e))?;
+        examine(file, stat, target)?;
         let is_nested_reader = target.mode == Mode::Shared && held::is_inside(&mut self.processes);
-        let passes_by = is_nested_reader || held::around_us(id, &mut self.processes).is_some();
+        let passes_by = is_nested_reader || held::around_us(stat.id, &mut self.processes).is_some();
         Ok((!passes_by).then_some(gate))
     }
 

@@ -101,23 +101,27 @@ fn fdinfo(fd: &DirEntry) -> String {
 #[must_use]
 pub fn lock_on(file: &File) -> Option<Mode> {
     let fdinfo = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
-    let held = fdinfo.lines().find_map(|line| parse(line.strip_prefix("lock:")?).filter(|line| !line.waits));
-    held.map(|line| line.mode)
+    locks_in(&fdinfo).next().map(|line| line.mode)
+}
+
+/// The flocks that the fdinfo of a descriptor shows as held.
+fn locks_in(fdinfo: &str) -> impl Iterator<Item = LockLine> {
+    fdinfo.lines().filter_map(|line| parse(line.strip_prefix("lock:")?)).filter(|line| !line.waits)
+}
+
+/// The flags of an open file in the fdinfo of its descriptor, which are octal.
+fn flags_in(fdinfo: &str) -> Option<u32> {
+    let flags = fdinfo.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    u32::from_str_radix(flags.trim(), 8).ok()
 }
 
 fn holds(fd: &DirEntry, id: FileId) -> bool {
-    fdinfo(fd)
-        .lines()
-        .filter_map(|line| parse(line.strip_prefix("lock:")?))
-        .any(|line| !line.waits && line.inode == id.inode)
+    locks_in(&fdinfo(fd)).any(|line| line.inode == id.inode)
 }
 
 fn survives_exec(fd: &DirEntry) -> bool {
     const O_CLOEXEC: u32 = 0o2_000_000;
-    fdinfo(fd)
-        .lines()
-        .find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())
-        .is_some_and(|flags| flags & O_CLOEXEC == 0)
+    flags_in(&fdinfo(fd)).is_some_and(|flags| flags & O_CLOEXEC == 0)
 }
 
 #[cfg(test)]
@@ -146,6 +150,25 @@ mod tests {
         ) {
             let read = parse(&line);
             prop_assert!(read.is_none() || line.contains("FLOCK"), "{:?}", read);
+        }
+
+        #[test]
+        fn an_fdinfo_is_read_whatever_else_it_says(
+            pos: u64, flags: u32, held: bool, pid: u32, inode: u64, other in "[a-z]{1,9}:\t[ -~]{0,40}",
+        ) {
+            prop_assume!(!other.starts_with("flags:") && !other.starts_with("lock:"));
+            let lock = if held { format!("lock:\t1: FLOCK  ADVISORY  WRITE {pid} fd:00:{inode} 0 EOF\n") } else { String::new() };
+            let fdinfo = format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t29\n{other}\n{lock}");
+            prop_assert_eq!(flags_in(&fdinfo), Some(flags));
+            let mode = Mode::Exclusive;
+            let expected = held.then_some(LockLine { waits: false, mode, pid, inode });
+            prop_assert_eq!(locks_in(&fdinfo).collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn no_fdinfo_is_too_odd_to_read(fdinfo in prop_oneof![".*", "((flags|lock):[ -~\n]{0,30}\n?){0,4}"]) {
+            let found = locks_in(&fdinfo).count() + usize::from(flags_in(&fdinfo).is_some());
+            prop_assert!(found <= fdinfo.lines().count());
         }
 
         #[test]
