@@ -217,6 +217,17 @@ fn a_lock_that_the_caller_has_already_outlasts_the_command_and_is_not_weakened()
 }
 
 #[test]
+fn a_shared_lock_of_the_callers_is_shared_again_after_a_command_that_wrote() {
+    let (_dir, data) = data();
+    let script = "exec 9>\"$1\"
+        gtlock run --read-fd 9
+        asked() { gtlock try -q --direct \"$2\" \"$1\" 9>&-; echo $?; }
+        gtlock run --write-fd 9 -- sh -c 'gtlock try -q --direct --read \"$1\" 9>&-; echo $?' sh \"$1\"
+        asked \"$1\" --read; asked \"$1\" --write";
+    silently_prints(script, &data, "75\n0\n75\n");
+}
+
+#[test]
 fn a_nested_request_on_the_descriptor_of_an_outer_gtlock_leaves_that_its_lock() {
     let (_dir, data) = data();
     let script = "gtlock run --write-fd 9 -- sh -c '

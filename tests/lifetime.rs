@@ -357,24 +357,6 @@ fn descriptors_that_run_out_are_not_the_commands_fault() {
 }
 
 #[test]
-fn what_the_command_left_behind_waits_for_the_lock_of_a_gtlock_that_lives() {
-    let (dir, data) = data();
-    let go = dir.path().join("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("it can be made");
-    // Left behind by a shell that has ended when cat answers.
-    let script = r#"( ( read -r line < "$1"; gtlock run -v --write "$2" -- echo ran > "$1.out" 2> "$1.err" ) & ); exec cat"#;
-    let mut outer = gtlock_process();
-    outer.args(["run", "--write"]).arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(&go).arg(&data);
-    let outer = Holder::running(&mut outer);
-    std::fs::write(&go, "go\n").expect("it reads");
-    let read = |end| std::fs::read_to_string(dir.path().join(end)).unwrap_or_default();
-    common::eventually("it waits", || read("go.err").contains("waiting"));
-    assert!(outer.release().success());
-    common::eventually("it runs", || read("go.out") == "ran\n");
-    common::eventually("it has ended", || read("go.err").contains("held for "));
-}
-
-#[test]
 fn the_variable_names_each_lock_that_is_still_held_once() {
     let (_dir, data) = data();
     let (dead, holder) = ("4200000000:1:2 4200000001:3:4", Holder::writer(&data));

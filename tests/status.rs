@@ -533,4 +533,22 @@ fn what_is_in_the_place_of_a_lock_directory_is_an_error_and_not_a_free_lock() {
         std::fs::remove_file(&locks).expect("it is there");
         std::os::unix::fs::symlink("nowhere", &locks).expect("it can be made");
     }
+    std::fs::remove_dir_all(dir.path().join(".gastown")).expect("it is ours");
+    std::os::unix::fs::symlink("nowhere", dir.path().join(".gastown")).expect("it can be made");
+    gtlock().arg("status").arg(dir.path()).assert().code(125).stdout("");
+}
+
+#[test]
+fn a_directory_with_locks_in_it_and_its_own_lock_elsewhere_is_shown_with_both() {
+    let (dir, _) = data();
+    let town = dir.path().join("town");
+    std::fs::create_dir(&town).expect("it can be made");
+    let inside = Holder::writer(&town.join("state.json"));
+    let mut itself = gtlock_process();
+    itself.args(["run", "--lock-dir", "L", "--write", "town"]).current_dir(dir.path());
+    let itself = Holder::start(&mut itself);
+    let (code, document) = document(dir.path(), &words(&["--lock-dir", "L", "town"]));
+    assert_eq!((code, document["locks"].as_array().map(Vec::len)), (0, Some(2)), "{document}");
+    inside.release();
+    itself.release();
 }

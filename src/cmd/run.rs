@@ -1,5 +1,6 @@
 //! `gtlock run` and `gtlock try`, which is `run` that never waits.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -45,8 +46,10 @@ pub fn try_run(args: &TryArgs) -> anyhow::Result<Exit> {
 fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<FileLock> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
-    let descriptors = args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive));
-    let descriptors = descriptors.chain(args.read_fd.iter().map(|&fd| (fd, Mode::Shared)));
+    // Each once: a later entry takes the place of an earlier one.
+    let descriptors = args.read_fd.iter().map(|&fd| (fd, Mode::Shared));
+    let descriptors: BTreeMap<_, _> =
+        descriptors.chain(args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
     let mut lock = files.fold(FileLock::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {

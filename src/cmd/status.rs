@@ -84,6 +84,11 @@ impl Asked {
     fn named(lock: PathBuf, kind: Kind) -> Self {
         Self { lock, kind, must_exist: false }
     }
+
+    /// A lock file that is of interest only if it is there.
+    fn found(lock: PathBuf) -> Self {
+        Self { lock, kind: Kind::LockFile, must_exist: true }
+    }
 }
 
 fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
@@ -118,24 +123,29 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);
     let below = lock::lock_dir_below(path);
     let (is_directory, has_locks) = (is_directory(path), is_there(&below));
+    let mut data = FileLock::shared(path);
+    if let Some(lock_dir) = lock_dir {
+        data = data.lock_dir(lock_dir);
+    }
     if matches!(is_directory, Ok(true)) {
         if is_lock_dir(path) {
             return in_directory(path);
         }
-        if matches!(has_locks, Ok(true)) || path.file_name().is_none() {
+        if path.file_name().is_none() {
+            return in_directory(&below);
+        }
+        if matches!(has_locks, Ok(true)) {
             // It may be data too, and locked itself.
-            let itself = FileLock::shared(path).lock_paths().unwrap_or_default().into_iter();
-            let itself = itself.map(|lock| Ok(Asked { lock, kind: Kind::LockFile, must_exist: true }));
+            let itself = match data.lock_paths() {
+                Ok(locks) => locks.into_iter().map(Asked::found).map(Ok).collect(),
+                Err(e) => vec![Err(e)],
+            };
             return in_directory(&below).into_iter().chain(itself).collect();
         }
     } else if lock::is_lock_dir(path) {
         return in_directory(path); // none there, or not a directory
     } else if is_lock_name && parent.is_some_and(is_lock_dir) {
         return vec![Ok(Asked::named(path.to_owned(), Kind::LockFile))];
-    }
-    let mut data = FileLock::shared(path);
-    if let Some(lock_dir) = lock_dir {
-        data = data.lock_dir(lock_dir);
     }
     // What may be a directory of locks is not to be taken for data, whose lock would be free.
     match (data.lock_paths(), is_directory.and(has_locks)) {
@@ -149,9 +159,15 @@ fn is_directory(path: &Path) -> Result<bool, Error> {
     Ok(at(path, path.metadata())?.is_some_and(|metadata| metadata.is_dir()))
 }
 
-/// Whether there is anything at a path, be it a link to nothing; an error if that cannot be told.
-fn is_there(path: &Path) -> Result<bool, Error> {
-    Ok(at(path, path.symlink_metadata())?.is_some())
+/// Whether there is anything at the path of a lock directory, be it a link to nothing; an error if that cannot be
+/// told.
+fn is_there(locks: &Path) -> Result<bool, Error> {
+    Ok(at(locks, locks.symlink_metadata())?.is_some() || leads_nowhere(locks))
+}
+
+/// Whether a lock directory, or the one above it, is a link to nothing.
+fn leads_nowhere(locks: &Path) -> bool {
+    locks.ancestors().take(2).any(|path| path.is_symlink() && !path.exists())
 }
 
 fn at(path: &Path, metadata: io::Result<Metadata>) -> Result<Option<Metadata>, Error> {
@@ -167,9 +183,7 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     let fail = |error| Err(Error::Io { path: dir.to_owned(), error });
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound && dir.symlink_metadata().is_err() => {
-            return Vec::new();
-        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !leads_nowhere(dir) => return Vec::new(),
         Err(e) => return vec![fail(e)],
     };
     let mut names = Vec::new();
@@ -182,8 +196,7 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     }
     names.retain(|name| name.as_encoded_bytes().ends_with(b".lock"));
     names.sort_unstable();
-    let asked = |name| Asked { lock: dir.join(name), kind: Kind::LockFile, must_exist: true };
-    let found = names.into_iter().map(|name| Ok(asked(name)));
+    let found = names.into_iter().map(|name| Ok(Asked::found(dir.join(name))));
     found.chain(failed).collect()
 }
 

@@ -75,10 +75,16 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
              lock files with --lock-dir",
         ));
     }
-    let opened = sys::Dir::open(&canonical).map_err(fail)?;
+    let opened = match sys::Dir::open(&canonical) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
+        opened => opened.map_err(fail)?,
+    };
     // Whoever may rename it could have put a link to another in its place since.
-    let is_same = sys::canonicalize(&canonical).is_ok_and(|again| again == canonical);
-    if !is_same || !opened.is_at(&canonical).map_err(fail)? {
+    let again = match sys::canonicalize(&canonical) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
+        again => again.map_err(fail)?,
+    };
+    if again != canonical || !opened.is_at(&canonical).map_err(fail)? {
         return Err(Error::invalid(named, "was replaced by another while it was opened; try again"));
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;

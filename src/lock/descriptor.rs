@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use super::acquire::Waiter;
 use super::error::{Error, Target};
+use super::guard::Afterwards;
 use super::{Guard, Kind, Locked, Mode, flock, wait};
 use crate::sys;
 
@@ -55,7 +56,7 @@ impl Waiter<'_> {
         let file = file.try_clone().map_err(fail)?; // of the same open file description
         let kind = Kind::Descriptor(stat.id);
         let target = Target { data: path.clone(), lock: path.clone(), mode: *mode, kind };
-        let was_locked = sys::lock_on(&file).is_some();
+        let before = sys::lock_on(&file);
         if !flock::try_lock(&file, *mode).map_err(fail)? {
             self.refuse_if_around(stat.id, &target)?;
             self.tell_at = Some(Instant::now());
@@ -65,7 +66,11 @@ impl Waiter<'_> {
             })?;
         }
         let mut locked = Locked::new(file, stat, target);
-        locked.stays = was_locked;
+        locked.afterwards = match before {
+            None => Afterwards::Released,
+            Some(Mode::Shared) if *mode == Mode::Exclusive => Afterwards::Shared,
+            Some(_) => Afterwards::Left,
+        };
         Ok(locked)
     }
 }

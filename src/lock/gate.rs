@@ -23,8 +23,10 @@ use crate::sys;
 /// How long a reader waits at a gate.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often whoever waits at a gate looks whether the lock is free.
-const LOOK: Duration = Duration::from_millis(250);
+/// When whoever waits at a gate first looks whether the lock is free. Then each pause is twice as long, up to a
+/// limit.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The gate of a lock file.
 pub fn path_of(lock: &Path) -> PathBuf {
@@ -45,7 +47,8 @@ pub fn open(path: &Path, create: bool) -> Option<File> {
 /// What to ask during a wait at the gate of a lock: it ends where there is nothing to wait for.
 pub fn patience(lock: &File, mode: Mode) -> impl FnMut(Instant) -> ControlFlow<(), Option<Instant>> {
     let until = (mode == Mode::Shared).then(|| Instant::now() + PATIENCE);
-    let mut look_at = Instant::now() + LOOK;
+    let mut pause = FIRST_LOOK;
+    let mut look_at = Instant::now() + pause;
     move |now| {
         if now >= look_at {
             let is_free = flock::try_lock(lock, Mode::Exclusive).unwrap_or(false);
@@ -55,7 +58,8 @@ pub fn patience(lock: &File, mode: Mode) -> impl FnMut(Instant) -> ControlFlow<(
             if is_free || until.is_some_and(|until| now >= until) {
                 return ControlFlow::Break(());
             }
-            look_at = now + LOOK;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+            look_at = now + pause;
         }
         ControlFlow::Continue(Some(look_at))
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Kind, Target, flock, held, record};
+use super::{Kind, Mode, Target, flock, held, record};
 use crate::sys::{self, FileId, Stat};
 
 /// Locks that are held; dropping it releases them.
@@ -44,13 +44,13 @@ impl Guard {
     /// Leaves the locks to whoever shares the open file descriptions that they are on, such as commands that
     /// have [inherited](Self::make_inheritable) them, when this is dropped. What nobody shares is released then.
     pub fn leave(&mut self) {
-        self.locked.iter_mut().for_each(|locked| locked.stays = true);
+        self.locked.iter_mut().for_each(|locked| locked.afterwards = Afterwards::Left);
     }
 
     /// The same for the locks on [open files of the caller's](super::FileLock::and_open_file) alone.
     pub fn leave_descriptors(&mut self) {
         let callers = |locked: &&mut Locked| matches!(locked.target.kind, Kind::Descriptor(_));
-        self.locked.iter_mut().filter(callers).for_each(|locked| locked.stays = true);
+        self.locked.iter_mut().filter(callers).for_each(|locked| locked.afterwards = Afterwards::Left);
     }
 
     /// The value of `GTLOCK_HELD` for a command run under these locks.
@@ -67,8 +67,19 @@ pub struct Locked {
     pub(super) id: FileId,
     file: File,
     unrecorded: Option<io::Error>,
-    /// It is left as it is when this is dropped.
-    pub(super) stays: bool,
+    /// What becomes of it when this is dropped.
+    pub(super) afterwards: Afterwards,
+}
+
+/// What becomes of a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It is released.
+    Released,
+    /// It stays as it is.
+    Left,
+    /// It is shared again, as the caller had it before.
+    Shared,
 }
 
 impl Locked {
@@ -80,7 +91,7 @@ impl Locked {
         } else {
             Err(io::Error::other("it has more than one name"))
         };
-        Self { target, id: stat.id, file, unrecorded: recorded.err(), stays: false }
+        Self { target, id: stat.id, file, unrecorded: recorded.err(), afterwards: Afterwards::Released }
     }
 
     /// Which lock it is.
@@ -106,8 +117,13 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        if self.stays {
-            return;
+        match self.afterwards {
+            Afterwards::Released => {}
+            Afterwards::Left => return,
+            Afterwards::Shared => {
+                let _ = flock::try_lock(&self.file, Mode::Shared); // which nobody can refuse
+                return;
+            }
         }
         if self.unrecorded.is_none() && self.target.kind == Kind::LockFile {
             // Failing that, the record is stale, and taken for what it is.

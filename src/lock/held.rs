@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use crate::process::{Liveness, Processes, is_gtlock};
+use crate::process::{Liveness, Processes};
 use crate::sys::{self, FileId};
 
 /// The environment variable that names the locks held.
@@ -40,20 +40,8 @@ pub enum Around {
 pub fn around_us(id: FileId, processes: &mut Processes) -> Option<Around> {
     match held_by_ancestors(processes, |held| held == id) {
         Some(ancestor) => Some(Around::Ancestor(ancestor)),
-        None if sys::inherits_lock(id) && !is_let_go_by_another(id, processes) => Some(Around::Descriptor),
-        None => None,
+        None => sys::inherits_lock(id).then_some(Around::Descriptor),
     }
-}
-
-/// Whether a gtlock that is no ancestor of this process lives and holds the lock: it lets go when its own command
-/// ends, whoever has inherited the descriptor. (So for a process that the command left behind.)
-fn is_let_go_by_another(id: FileId, processes: &mut Processes) -> bool {
-    let mut named = entries().into_iter().filter(|&(_, held)| held == id);
-    named.any(|(pid, id)| {
-        let is_gtlock =
-            matches!(processes.look_at(pid), Liveness::Alive(process) if is_gtlock(&process.command));
-        is_gtlock && sys::may_hold_lock(pid, id)
-    })
 }
 
 /// Whether this process runs inside any lock at all.

@@ -312,7 +312,7 @@ impl FileLock {
     /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
     /// belongs to the open file description, so that whoever shares it holds the lock too. One that it
     /// already holds is converted, and lost if the conversion is refused, as flock(2) says; on Linux, which
-    /// tells of it, it [stays held](Guard::leave) when the guard is dropped.
+    /// tells of it, it stays held when the guard is dropped, if it was shared shared again.
     pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
         self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
         self
