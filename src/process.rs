@@ -15,6 +15,8 @@ pub struct Process {
     pub command: Vec<OsString>,
     /// When it started, to the second.
     pub started: SystemTime,
+    /// Whether it is stopped, by SIGSTOP or Ctrl-Z.
+    pub is_stopped: bool,
     parent: Option<u32>,
 }
 
@@ -43,6 +45,7 @@ impl Processes {
             Some(process) => Liveness::Alive(Process {
                 command: process.cmd().to_vec(),
                 started: SystemTime::UNIX_EPOCH + Duration::from_secs(process.start_time()),
+                is_stopped: process.status() == ProcessStatus::Stop,
                 parent: process.parent().map(Pid::as_u32),
             }),
             None if sys::is_alive(pid) => Liveness::Hidden,

@@ -235,3 +235,17 @@ fn a_timeout_or_the_pause_of_polling_is_not_spent_at_a_gate_for_no_lock() {
         assert!(!gate_of(&data).exists());
     }
 }
+
+#[test]
+fn a_gate_that_somebody_keeps_without_taking_the_lock_stops_nobody_for_long() {
+    let (_dir, data) = data();
+    common::assert_free(&data);
+    std::fs::write(gate_of(&data), "").expect("it can be written");
+    let gate = std::fs::File::open(gate_of(&data)).expect("it is there");
+    #[expect(clippy::disallowed_methods, reason = "a holder that is not gtlock")]
+    gate.lock().expect("nobody else has it");
+    for mode in ["--read", "--write"] {
+        gtlock().args(["try", mode]).arg(&data).assert().success().stderr("");
+        gtlock().args(["run", mode]).arg(&data).args(["--", "echo", "in"]).assert().success().stdout("in\n");
+    }
+}

@@ -253,7 +253,7 @@ impl Waiter<'_> {
         if flock::try_lock(&gate, target.mode).map_err(|e| Error::io(&path, e))? {
             return Ok(Some(gate));
         }
-        let mut heed = gate::patience(lock, target.mode);
+        let mut heed = gate::patience(lock, path.clone(), target.mode);
         self.obtain(gate, &path, target, &mut heed)
     }
 

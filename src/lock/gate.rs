@@ -5,8 +5,8 @@
 //! is gone it has passed, whatever gate has come since, so that writers do not starve readers either. A
 //! writer that finds a gate queues at it.
 //!
-//! Nobody waits at a gate for nothing: where the lock is free and the writer does not take it (it is stopped,
-//! say), whoever queues behind it goes on after a look or two. And a reader goes on after [`PATIENCE`] whatever
+//! Nobody waits at a gate for nothing: where the writer is stopped, or the lock stays free and it does not take it,
+//! whoever queues behind it goes on after a look or a second. And a reader goes on after [`PATIENCE`] whatever
 //! the lock: what the writer waits for may be waiting for this reader, as in `reader | reader`.
 //!
 //! Only fairness rests on this. Whatever goes wrong with a gate, the lock itself still excludes; and the
@@ -18,15 +18,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Mode, flock, record};
+use crate::process::{Liveness, Processes};
 use crate::sys;
 
 /// How long a reader waits at a gate.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// When whoever waits at a gate first looks whether the lock is free. Then each pause is twice as long, up to a
-/// limit.
+/// When whoever waits at a gate first looks whether there is something to wait for. Then each pause is twice as long,
+/// up to a limit.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a lock has to be seen free: much longer than it takes the writer at the gate to wake up.
+const FREE_FOR: Duration = Duration::from_secs(1);
 
 /// The gate of a lock file.
 pub fn path_of(lock: &Path) -> PathBuf {
@@ -45,17 +49,26 @@ pub fn open(path: &Path, create: bool) -> Option<File> {
 }
 
 /// What to ask during a wait at the gate of a lock: it ends where there is nothing to wait for.
-pub fn patience(lock: &File, mode: Mode) -> impl FnMut(Instant) -> ControlFlow<(), Option<Instant>> {
+pub fn patience(
+    lock: &File,
+    gate: PathBuf,
+    mode: Mode,
+) -> impl FnMut(Instant) -> ControlFlow<(), Option<Instant>> {
     let until = (mode == Mode::Shared).then(|| Instant::now() + PATIENCE);
     let mut pause = FIRST_LOOK;
     let mut look_at = Instant::now() + pause;
+    let mut free_since = None;
+    let mut processes = Processes::default();
     move |now| {
         if now >= look_at {
-            let is_free = flock::try_lock(lock, Mode::Exclusive).unwrap_or(false);
-            if is_free {
+            if flock::try_lock(lock, Mode::Exclusive).unwrap_or(false) {
                 let _ = flock::unlock(lock);
+                free_since.get_or_insert(now);
+            } else {
+                free_since = None;
             }
-            if is_free || until.is_some_and(|until| now >= until) {
+            let is_free = free_since.is_some_and(|since| now - since >= FREE_FOR);
+            if is_free || until.is_some_and(|until| now >= until) || is_stopped(&gate, &mut processes) {
                 return ControlFlow::Break(());
             }
             pause = (2 * pause).min(LONGEST_PAUSE);
@@ -63,6 +76,16 @@ pub fn patience(lock: &File, mode: Mode) -> impl FnMut(Instant) -> ControlFlow<(
         }
         ControlFlow::Continue(Some(look_at))
     }
+}
+
+/// Whether the writer at a gate is stopped.
+fn is_stopped(gate: &Path, processes: &mut Processes) -> bool {
+    let record = open(gate, false).and_then(|file| record::read(&file, gate).ok().flatten());
+    record
+        .unwrap_or_default()
+        .pids
+        .into_iter()
+        .any(|pid| matches!(processes.look_at(pid), Liveness::Alive(process) if process.is_stopped))
 }
 
 /// Whether the file is still the gate, and not one that was unlinked when its writer went through.
