@@ -1,7 +1,6 @@
 //! What a process ID is: alive, since when, running which command.
 
 use std::ffi::OsString;
-use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
@@ -84,12 +83,6 @@ impl Processes {
         );
         system.process(pid)
     }
-}
-
-/// Whether a command line is a gtlock's.
-#[must_use]
-pub fn is_gtlock(command: &[OsString]) -> bool {
-    command.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()))
 }
 
 fn is_over(status: ProcessStatus) -> bool {

@@ -30,11 +30,7 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     let dirs = dirs.iter().map(|dir| LockDir::Default(dir));
     for dir in dirs.chain(args.lock_dir.iter().map(|dir| LockDir::Chosen(dir))) {
         match lock::clean(dir, action) {
-            Ok(cleaned) => {
-                all.removed.extend(cleaned.removed);
-                all.kept.extend(cleaned.kept);
-                all.errors.extend(cleaned.errors);
-            }
+            Ok(cleaned) => all.append(cleaned),
             Err(e) => all.errors.push(e),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -10,7 +11,7 @@ use crate::cli::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Holder, Inspection, Kind, Mode, State, Target};
-use crate::process::{Liveness, Processes, is_gtlock};
+use crate::process::{Liveness, Processes};
 
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
@@ -166,8 +167,10 @@ fn name(holder: &Holder) -> String {
 /// The command line of a holder, safe to print. Of a gtlock the command that it runs.
 #[must_use]
 pub fn command_line(words: &[OsString]) -> String {
+    let is_gtlock =
+        words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
     let command = match words.iter().position(|word| word == "--") {
-        Some(dashes) if is_gtlock(words) => &words[dashes + 1..],
+        Some(dashes) if is_gtlock => &words[dashes + 1..],
         _ => words,
     };
     command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")

@@ -263,16 +263,14 @@ impl Waiter<'_> {
         let stat = sys::stat(&file).map_err(|e| Error::io(lock, e))?;
         examine(&file, stat, target)?;
         self.refuse_if_around(stat.id, target)?;
-        let raises_gate = target.kind == Kind::LockFile && target.mode == Mode::Exclusive;
-        let mut _gate = None;
-        if raises_gate && self.wait != Wait::Never {
-            _gate = self.raise_gate(&file, target)?;
-            // It may have queued at a gate for no lock.
-            if flock::try_lock(&file, target.mode).map_err(|e| Error::io(lock, e))? {
-                return Ok(file);
-            }
+        let is_writer = target.kind == Kind::LockFile && target.mode == Mode::Exclusive;
+        let raises_gate = is_writer && self.wait != Wait::Never;
+        let _gate = if raises_gate { self.raise_gate(&file, target)? } else { None };
+        // It may have queued at a gate for no lock.
+        if raises_gate && flock::try_lock(&file, target.mode).map_err(|e| Error::io(lock, e))? {
+            return Ok(file);
         }
-        let had = self.obtain(file, lock, target, &mut |_| ControlFlow::Continue(None))?;
+        let had = self.obtain(file, lock, target, &mut wait::to_the_end)?;
         Ok(had.expect("nothing but the deadline ends this wait"))
     }
 
@@ -314,12 +312,12 @@ impl Waiter<'_> {
         &mut self,
         target: &Target,
         heed: wait::Ask<'_>,
-        wait: impl FnOnce(Option<Instant>, wait::Ask<'_>) -> io::Result<Option<T>>,
+        attempt: impl FnOnce(Option<Instant>, wait::Ask<'_>) -> io::Result<Option<T>>,
     ) -> Result<Option<T>, Error> {
         let mut is_ended = false;
         let had = if self.wait == Wait::Never {
             let until = *self.confirm_until.get_or_insert_with(|| Instant::now() + CONFIRMATION);
-            wait(Some(until), &mut |_| ControlFlow::Continue(None))
+            attempt(Some(until), &mut wait::to_the_end)
         } else {
             let Self { started, on_wait, tell_at, .. } = self;
             let ask = &mut |now: Instant| {
@@ -331,7 +329,7 @@ impl Waiter<'_> {
                 is_ended = heeded.is_break();
                 ControlFlow::Continue(heeded?.into_iter().chain(*tell_at).min())
             };
-            wait(self.deadline, ask)
+            attempt(self.deadline, ask)
         };
         match had.map_err(|e| Error::io(&target.lock, e))? {
             Some(had) => Ok(Some(had)),

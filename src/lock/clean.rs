@@ -42,6 +42,15 @@ pub struct Cleaned {
     pub errors: Vec<Error>,
 }
 
+impl Cleaned {
+    /// Adds what was found in another directory, or in the rest of this one.
+    pub fn append(&mut self, other: Self) {
+        self.removed.extend(other.removed);
+        self.kept.extend(other.kept);
+        self.errors.extend(other.errors);
+    }
+}
+
 /// Why a lock file was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -63,10 +72,8 @@ pub enum Reason {
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
     let fail = |e| Error::io(named, e);
-    let canonical = match sys::canonicalize(named) {
-        Ok(canonical) => canonical,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
-        Err(e) => return Err(fail(e)),
+    let Some(canonical) = found(sys::canonicalize(named)).map_err(fail)? else {
+        return Ok(Cleaned::default());
     };
     if matches!(dir, LockDir::Default(_)) && !path::is_lock_dir(&canonical) {
         return Err(Error::invalid(
@@ -75,14 +82,12 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
              lock files with --lock-dir",
         ));
     }
-    let opened = match sys::Dir::open(&canonical) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
-        opened => opened.map_err(fail)?,
+    let Some(opened) = found(sys::Dir::open(&canonical)).map_err(fail)? else {
+        return Ok(Cleaned::default());
     };
     // Whoever may rename it could have put a link to another in its place since.
-    let again = match sys::canonicalize(&canonical) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
-        again => again.map_err(fail)?,
+    let Some(again) = found(sys::canonicalize(&canonical)).map_err(fail)? else {
+        return Ok(Cleaned::default());
     };
     if again != canonical || !opened.is_at(&canonical).map_err(fail)? {
         return Err(Error::invalid(named, "was replaced by another while it was opened; try again"));
@@ -102,16 +107,22 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
         let others: Vec<_> = rest.chunks(share).map(start).collect();
         let mut cleaned = work(first);
         for other in others {
-            let other = other.map_or_else(work, |thread| thread.join().unwrap_or_else(|e| resume_unwind(e)));
-            cleaned.removed.extend(other.removed);
-            cleaned.kept.extend(other.kept);
-            cleaned.errors.extend(other.errors);
+            cleaned
+                .append(other.map_or_else(work, |thread| thread.join().unwrap_or_else(|e| resume_unwind(e))));
         }
         cleaned
     });
     cleaned.removed.sort_unstable();
     cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(cleaned)
+}
+
+/// What was found; `None` if it was not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
 }
 
 fn clean_all(dir: &sys::Dir, entries: &[sys::Entry], named: &Path, action: Action) -> Cleaned {
@@ -147,10 +158,7 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
     if !entry.is_file {
         return Ok(Verdict::Kept(Reason::NotALockFile)); // a device is not even opened
     }
-    let file = match dir.open_lock(name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Verdict::Gone),
-        opened => opened?,
-    };
+    let Some(file) = found(dir.open_lock(name))? else { return Ok(Verdict::Gone) };
     if !flock::try_lock(&file, Mode::Exclusive)? {
         return Ok(Verdict::Kept(Reason::Held));
     }

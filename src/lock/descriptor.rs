@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::fs::File;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,10 +31,10 @@ impl Waiter<'_> {
         // Of one file the stronger mode first, so that it is not converted to the weaker one.
         wanted.sort_by_key(|(stat, descriptor)| (stat.id, Reverse(descriptor.mode)));
         for (stat, descriptor) in wanted {
-            let conflicts = |locked: &&Locked| {
+            let conflicts = |locked: &Locked| {
                 locked.id == stat.id && locked.target.mode.max(descriptor.mode) == Mode::Exclusive
             };
-            if !guard.locked.iter().any(|locked| conflicts(&locked)) {
+            if !guard.locked.iter().any(conflicts) {
                 guard.locked.push(self.take_descriptor(descriptor, stat)?);
             } else if sys::lock_on(&descriptor.file) < Some(descriptor.mode) {
                 // Not on the open file description that has the lock: it would wait for itself.
@@ -61,7 +60,7 @@ impl Waiter<'_> {
             self.refuse_if_around(stat.id, &target)?;
             self.tell_at = Some(Instant::now());
             let retry_delay = self.retry_delay;
-            self.wait_while(&target, &mut |_| ControlFlow::Continue(None), |deadline, ask| {
+            self.wait_while(&target, &mut wait::to_the_end, |deadline, ask| {
                 wait::for_turn_of(&file, *mode, deadline, retry_delay, ask)
             })?;
         }

@@ -185,7 +185,7 @@ pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use held::VARIABLE as HELD_VARIABLE;
 pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holders, inspect};
-pub use path::{is_lock_dir, lock_dir_below};
+pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
 
 pub use crate::sys::{FileId, lock_on};
 

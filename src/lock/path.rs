@@ -39,7 +39,7 @@ pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
     for _ in 0..=MOST_LINKS {
         let (dir, name) = canonical_parts(&next, data)?;
         paths.push(lock_path(&dir, &name, place, data)?);
-        match link_target(&dir.join(&name)).map_err(|e| Error::io(data, e))? {
+        match link_target(&dir.join(&name), data)? {
             Some(target) => next = dir.join(target),
             None => return Ok(paths),
         }
@@ -54,7 +54,7 @@ fn itself(data: &Path) -> Result<PathBuf, Error> {
         match sys::canonicalize(&next) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let (dir, name) = canonical_parts(&next, data)?;
-                match link_target(&dir.join(&name)).map_err(|e| Error::io(data, e))? {
+                match link_target(&dir.join(&name), data)? {
                     Some(target) => next = dir.join(target),
                     None => return Ok(dir.join(name)), // to be created
                 }
@@ -66,16 +66,14 @@ fn itself(data: &Path) -> Result<PathBuf, Error> {
 }
 
 /// What a symbolic link points to; `None` if it is none, or not there.
-fn link_target(path: &Path) -> io::Result<Option<PathBuf>> {
-    let is_none = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput);
-    match path.symlink_metadata() {
-        Ok(metadata) if !metadata.is_symlink() => Ok(None),
-        Ok(_) => match path.read_link() {
-            Err(e) if is_none(&e) => Ok(None), // since then
-            target => target.map(Some),
-        },
-        Err(e) if is_none(&e) => Ok(None),
-        Err(e) => Err(e),
+fn link_target(path: &Path, named: &Path) -> Result<Option<PathBuf>, Error> {
+    let target = path
+        .symlink_metadata()
+        .and_then(|metadata| if metadata.is_symlink() { path.read_link().map(Some) } else { Ok(None) });
+    match target {
+        // Not there, or no link any more.
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+        target => target.map_err(|e| Error::io(named, e)),
     }
 }
 
@@ -158,27 +156,29 @@ pub fn make_lock_dir(dir: &Path, place: &Place, data: &Path) -> Result<(), Error
     let nowhere = |link: &Path| {
         Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
     };
-    let leads_nowhere =
-        |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) && !path.exists();
     if let Place::Directory(_) = place {
         return std::fs::create_dir_all(dir).map_err(|e| {
             let link = dir.ancestors().find(|path| leads_nowhere(path));
             link.map_or_else(|| Error::io(dir, e), nowhere)
         });
     }
+    let make = |path: &Path| match std::fs::create_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    };
     let above = dir.parent().unwrap_or(dir);
-    for (path, is_first) in [(above, true), (dir, false)] {
-        match std::fs::create_dir(path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound && is_first => {
-                return Err(no_data_directory(data, path.parent().unwrap_or(path)));
-            }
-            made => {
-                made.map_err(|e| if leads_nowhere(above) { nowhere(above) } else { Error::io(path, e) })?;
-            }
-        }
-    }
+    make(above).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => no_data_directory(data, above.parent().unwrap_or(above)),
+        _ => Error::io(above, e),
+    })?;
+    make(dir).map_err(|e| if leads_nowhere(above) { nowhere(above) } else { Error::io(dir, e) })?;
     if leads_nowhere(dir) { Err(nowhere(dir)) } else { Ok(()) }
+}
+
+/// Whether a path is a symbolic link to nothing.
+#[must_use]
+pub fn leads_nowhere(path: &Path) -> bool {
+    path.is_symlink() && !path.exists()
 }
 
 fn no_data_directory(data: &Path, dir: &Path) -> Error {

@@ -109,10 +109,12 @@ pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
             pids.clear(); // whatever is there was left by the dead
         }
         pids.push(me);
-        if render(&pids).len() > PAGE {
+        let mut record = render(&pids);
+        if record.len() > PAGE {
             pids.retain(|&pid| sys::is_alive(pid));
+            record = render(&pids);
         }
-        Some(render(&pids)).filter(|record| record.len() <= PAGE)
+        Some(record).filter(|record| record.len() <= PAGE)
     })
 }
 

@@ -13,6 +13,11 @@ use crate::sys;
 /// Asked as a wait begins, and then at the time it returned last: when to ask again, or whether to end the wait.
 pub type Ask<'a> = &'a mut dyn FnMut(Instant) -> ControlFlow<(), Option<Instant>>;
 
+/// Asks for no end of a wait but the deadline.
+pub fn to_the_end(_: Instant) -> ControlFlow<(), Option<Instant>> {
+    ControlFlow::Continue(None)
+}
+
 /// Waits for the lock in the kernel, woken by its release; `None` once the deadline has passed, or `ask` ends it.
 ///
 /// flock(2) takes no timeout, so a thread of its own waits. One that is given up stays until the lock
