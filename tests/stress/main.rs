@@ -14,7 +14,7 @@
 
 mod accounts;
 mod command;
-#[path = "../common/mod.rs"]
+#[path = "../all/common/mod.rs"]
 mod common;
 
 use std::collections::{HashMap, HashSet};

@@ -1,13 +1,9 @@
 //! `--direct`: locks on the named files and directories themselves, as flock(1) takes them.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use common::{
+use crate::common::{
     Holder, data, gtlock, gtlock_process, process, shell, skip, snapshot, to_its_end, unprivileged,
 };
 use nix::sys::stat::Mode;

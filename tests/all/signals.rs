@@ -1,15 +1,11 @@
 //! How a command ends, which signals reach it, and what else it has of its caller.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
-use common::{
+use crate::common::{
     LISTEN, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, process, shell, skip,
     to_its_end,
 };
@@ -419,7 +415,7 @@ fn gtlock_runs_with_input_and_output_closed() {
 fn a_wait_is_ended_by_a_signal_without_running_the_command() {
     let (dir, data) = data();
     let ran = dir.path().join("ran");
-    let _holder = common::Holder::writer(&data);
+    let _holder = crate::common::Holder::writer(&data);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut waiter = gtlock_process();
         waiter.args(["run", "-v", "--write"]).arg(&data).args(["--", "touch"]).arg(&ran);
@@ -495,16 +491,16 @@ fn as_process_1_gtlock_passes_signals_on() {
 fn as_process_1_gtlock_ends_a_wait_of_the_signals_that_end_processes() {
     let (dir, data) = data();
     let Some(_) = as_process_1() else { return };
-    let holder = common::Holder::writer(&data);
+    let holder = crate::common::Holder::writer(&data);
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
         let mut unshare = as_process_1().expect("as before");
         unshare.arg(&data).args(["--", "touch"]).arg(dir.path().join("ran"));
         let mut unshare = unshare.spawn().expect("unshare starts");
         let children = format!("/proc/{0}/task/{0}/children", unshare.id());
         let gtlock = || fs::read_to_string(&children).expect("unshare is there").trim().parse().ok();
-        common::eventually("unshare has a child", || gtlock().is_some());
+        crate::common::eventually("unshare has a child", || gtlock().is_some());
         let gtlock: u32 = gtlock().expect("as before");
-        common::waits_in_kernel(gtlock, &data);
+        crate::common::waits_in_kernel(gtlock, &data);
         kill(Pid::from_raw(gtlock.try_into().expect("a process ID")), signal).expect("gtlock is there");
         assert_eq!(end_of(&mut unshare).code(), Some(128 + signal as i32));
     }

@@ -1,16 +1,12 @@
 //! Hostile neighbours, who may write where the locks are: what they put in the place of a lock, or into a name
 //! or a command line that is shown to others.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::common::{Holder, data, end_of, gtlock, gtlock_process, process, skip, snapshot, to_its_end};
 use assert_cmd::cargo::cargo_bin;
-use common::{Holder, data, end_of, gtlock, gtlock_process, process, skip, snapshot, to_its_end};
 
 /// What can come to be at a path.
 const ODD: [&str; 9] = [
@@ -69,7 +65,7 @@ fn whatever_takes_the_place_of_a_held_lock_is_left_alone_and_reported() {
             let mut waiter = gtlock_process();
             waiter.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]);
             let mut waiter = waiter.stderr(Stdio::null()).spawn().expect("it starts");
-            common::waits_in_kernel(waiter.id(), &data);
+            crate::common::waits_in_kernel(waiter.id(), &data);
 
             let path = dir.path().join(place);
             fs::rename(&path, dir.path().join("moved")).expect("it is there");
@@ -192,7 +188,8 @@ fn json_has_no_control_characters_either() {
 fn the_command_line_of_another_user_is_shown_escaped() {
     let (dir, data) = data();
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
-    let Some(mut theirs) = common::unprivileged(cargo_bin!("gtlock"), "another user's command line") else {
+    let Some(mut theirs) = crate::common::unprivileged(cargo_bin!("gtlock"), "another user's command line")
+    else {
         return;
     };
     let wild = "cat; : '\u{1b}]0;title\u{7}\u{9b}2J\n\u{202e}'";

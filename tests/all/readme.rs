@@ -6,8 +6,6 @@
 //! (parts of the output that stand for any other) and `in: repository` (where to run it, in place of the scratch
 //! directory). A block with a comment `file: NAME` is put there under that name for the blocks that follow
 //! under the same heading.
-#![cfg(unix)]
-
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -16,12 +14,12 @@ use std::process::{Command, Stdio};
 
 use gtlock::exit;
 
-const README: &str = include_str!("../README.md");
+const README: &str = include_str!("../../README.md");
 const TEXTS: [(&str, &str); 4] = [
     ("README.md", README),
-    ("docs/flock.md", include_str!("../docs/flock.md")),
-    ("docs/json.md", include_str!("../docs/json.md")),
-    ("docs/recipes.md", include_str!("../docs/recipes.md")),
+    ("docs/flock.md", include_str!("../../docs/flock.md")),
+    ("docs/json.md", include_str!("../../docs/json.md")),
+    ("docs/recipes.md", include_str!("../../docs/recipes.md")),
 ];
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -209,14 +207,14 @@ fn the_exit_table_is_the_programs() {
 
 #[test]
 fn the_rust_example_is_one_of_the_tested_ones() {
-    let docs = include_str!("../src/lock/mod.rs").replace("//! ", "").replace("//!", "");
+    let docs = include_str!("../../src/lock/mod.rs").replace("//! ", "").replace("//!", "");
     let rust = blocks().into_iter().find(|block| block.label == "rust").expect("there is an example");
     assert!(docs.contains(&rust.body), "README.md:{}: not in src/lock/mod.rs", rust.line);
 }
 
 #[test]
 fn each_example_of_gtlock_status_shows_a_lock_that_is_held() {
-    let page = include_str!("generated/gtlock-status.roff");
+    let page = include_str!("../generated/gtlock-status.roff");
     let examples = page.split(".EX\n").skip(1).filter_map(|rest| rest.split_once(".EE"));
     let mut seen = 0;
     for (example, _) in examples {

@@ -1,8 +1,4 @@
 //! The lock module, from Rust: between the threads of one process, and beside the binary.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file};
+use crate::common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file};
 use gtlock::lock::{
     Action, Error, FileLock, LockDir, Mode, Reason, Wait, clean, with_read_lock, with_write_lock,
 };
@@ -100,7 +96,7 @@ fn a_timeout_says_how_long_was_waited_and_leaves_no_lock_behind() {
         assert_free(&other);
         drop(guard);
         // Whoever timed out does not come to hold the lock after all.
-        common::eventually("the lock is free", || FileLock::exclusive(&data).try_lock().is_ok());
+        crate::common::eventually("the lock is free", || FileLock::exclusive(&data).try_lock().is_ok());
     }
 }
 

@@ -1,15 +1,11 @@
 //! Surroundings that are against it: a full disk, too few descriptors, no `/proc`, other PID namespaces, and
 //! more lock files than anybody has.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{
+use crate::common::{
     Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, skip,
     to_its_end,
 };
@@ -60,7 +56,7 @@ fn with_no_descriptor_left_it_is_an_error_and_the_command_does_not_run() {
     for limit in 3..=12 {
         for action in ["run --write", "run --read", "try --write"] {
             let script = format!(r#"ulimit -n {limit}; exec gtlock {action} "$1" -- echo ran"#);
-            let output = to_its_end(common::shell(&script, &data)).output().expect("sh starts");
+            let output = to_its_end(crate::common::shell(&script, &data)).output().expect("sh starts");
             let (said, ran) = (String::from_utf8_lossy(&output.stderr), output.stdout == b"ran\n");
             match output.status.code() {
                 Some(0) => assert!(ran && said.is_empty(), "{action}, {limit}: {output:?}"),
@@ -102,7 +98,7 @@ fn a_holder_in_another_pid_namespace_is_never_taken_for_none() {
     let holder = Holder::running(&mut elsewhere);
     // Its number there is that of another process here, or of none.
     assert_held(&data);
-    assert_eq!(common::status_of(&data)["state"], "held");
+    assert_eq!(crate::common::status_of(&data)["state"], "held");
     gtlock().args(["clean", "-q"]).arg(lock_file(&data).parent().expect("a directory")).assert().success();
     assert_held(&data);
 
@@ -133,7 +129,7 @@ fn a_holder_that_is_hidden_is_shown_all_the_same() {
     let (dir, data) = data();
     let what = "hidepid";
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
-    if common::unprivileged("true", what).is_none() {
+    if crate::common::unprivileged("true", what).is_none() {
         return;
     }
     let holder = Holder::writer(&data);
@@ -202,7 +198,7 @@ fn nobody_to_talk_to_is_no_reason_to_panic_or_to_fail() {
         for (action, code) in [("try --write", 75), ("run --timeout=10ms -v --read", 75), ("run --bad", 125)]
         {
             let script = format!(r#"gtlock {action} "$1" -- true {closed}; exit $?"#);
-            let output = to_its_end(common::shell(&script, &data)).output().expect("sh starts");
+            let output = to_its_end(crate::common::shell(&script, &data)).output().expect("sh starts");
             assert_eq!(output.status.code(), Some(code), "{action} {closed}: {output:?}");
             assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{output:?}");
         }

@@ -1,13 +1,9 @@
 //! Writers are not starved by readers, nor readers by writers.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
-use common::{Holder, data, end_of, eventually, gtlock, gtlock_process};
+use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process};
 
 fn gate_of(data: &Path) -> PathBuf {
     data.parent().expect("it is in a directory").join(".gastown/locks/state.json.lock.gate")
@@ -142,7 +138,7 @@ fn a_reader_inside_a_reader_does_not_queue_behind_the_writer_that_waits_for_the_
 #[test]
 fn a_gate_that_is_no_lock_file_is_passed_by() {
     let (dir, data) = data();
-    common::assert_free(&data);
+    crate::common::assert_free(&data);
     let gate = gate_of(&data);
     let odd: [&dyn Fn(); 3] = [
         &|| std::fs::write(&gate, "precious").expect("it can be written"),
@@ -208,11 +204,11 @@ fn two_readers_in_a_pipeline_and_a_writer_between_them_do_not_wait_for_each_othe
     let script = "gtlock run --read \"$1\" -- sh -c 'echo first >&2; read -r go; seq 100000' |
         { read -r ready <&3; gtlock run -q --read \"$1\" -- wc -l; }";
     let (ready, is_ready) = nix::unistd::pipe().expect("a pipe");
-    let mut pipeline = common::shell(&format!("exec 3<&0; {script}"), &data);
+    let mut pipeline = crate::common::shell(&format!("exec 3<&0; {script}"), &data);
     pipeline.stdin(Stdio::from(ready)).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut pipeline = pipeline.spawn().expect("sh starts");
-    let said = common::Lines::of(pipeline.stderr.take().expect("it is piped"));
-    let printed = common::Lines::of(pipeline.stdout.take().expect("it is piped"));
+    let said = crate::common::Lines::of(pipeline.stderr.take().expect("it is piped"));
+    let printed = crate::common::Lines::of(pipeline.stdout.take().expect("it is piped"));
     assert_eq!(said.line(), "first");
     let mut writer = waiting("--write", &data);
     nix::unistd::write(&is_ready, b"go\ngo\n").expect("somebody reads");
@@ -225,7 +221,7 @@ fn two_readers_in_a_pipeline_and_a_writer_between_them_do_not_wait_for_each_othe
 #[test]
 fn a_timeout_or_the_pause_of_polling_is_not_spent_at_a_gate_for_no_lock() {
     let (_dir, data) = data();
-    common::assert_free(&data);
+    crate::common::assert_free(&data);
     for options in [&["--retry-delay=1s", "--timeout=500ms"][..], &["--timeout=100us"]] {
         std::fs::write(gate_of(&data), "4200000000\n").expect("it can be written");
         let mut run = gtlock();
@@ -239,7 +235,7 @@ fn a_timeout_or_the_pause_of_polling_is_not_spent_at_a_gate_for_no_lock() {
 #[test]
 fn a_gate_that_somebody_keeps_without_taking_the_lock_stops_nobody_for_long() {
     let (_dir, data) = data();
-    common::assert_free(&data);
+    crate::common::assert_free(&data);
     std::fs::write(gate_of(&data), "").expect("it can be written");
     let gate = std::fs::File::open(gate_of(&data)).expect("it is there");
     #[expect(clippy::disallowed_methods, reason = "a holder that is not gtlock")]

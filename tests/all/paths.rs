@@ -1,8 +1,4 @@
 //! From the names of data files to their lock files: which names share a lock, and what a lock file holds.
-#![cfg(unix)]
-
-mod common;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{
+use crate::common::{
     Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, shell, skip,
     to_its_end,
 };
@@ -71,13 +67,13 @@ fn a_link_that_is_flipped_while_it_is_waited_for_is_resolved_again() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--write"]).arg(&current).args(["--", "cat"]).arg(&current);
     let mut waiter = request.stdout(std::process::Stdio::piped()).spawn().expect("gtlock starts");
-    let printed = common::Lines::of(waiter.stdout.take().expect("it is piped"));
-    common::waits_in_kernel(waiter.id(), &v1);
+    let printed = crate::common::Lines::of(waiter.stdout.take().expect("it is piped"));
+    crate::common::waits_in_kernel(waiter.id(), &v1);
 
     symlink("v2", dir.path().join("next")).expect("it can be made");
     fs::rename(dir.path().join("next"), &current).expect("it can be replaced");
     first.release();
-    common::waits_in_kernel(waiter.id(), &v2);
+    crate::common::waits_in_kernel(waiter.id(), &v2);
     assert_free(&v1);
     second.release();
     assert_eq!(printed.line(), "two");
@@ -134,7 +130,7 @@ fn mounting(script: &str, data: &Path) -> Option<Command> {
         tried.is_ok_and(|output| output.status.success())
     };
     let Some(unshare) = ["-m", "-rm"].into_iter().find(|option| may_mount(option)) else {
-        common::skip("another mount of a directory", "no unshare(1), or it may not mount");
+        crate::common::skip("another mount of a directory", "no unshare(1), or it may not mount");
         return None;
     };
     let mut command = process("unshare");
@@ -278,9 +274,9 @@ fn the_data_file_is_not_touched() {
     assert!(!data.exists());
     fs::write(&data, "content").expect("it can be written");
     fs::set_permissions(&data, PermissionsExt::from_mode(0o000)).expect("it is ours");
-    let before = common::snapshot(dir.path())[&data].clone();
+    let before = crate::common::snapshot(dir.path())[&data].clone();
     drop(Holder::writer(&data));
-    assert_eq!(common::snapshot(dir.path())[&data], before);
+    assert_eq!(crate::common::snapshot(dir.path())[&data], before);
 }
 
 #[test]
@@ -319,7 +315,7 @@ fn a_record_left_by_another_process_of_the_same_number_is_written_anew() {
     let script = r#"echo $$ >"$2"; touch -t 200001010000 "$2"; exec gtlock run --write "$1" -- cat"#;
     let holder = Holder::running(shell(script, &data).arg(lock_file(&data)));
     assert_eq!(record(&data), format!("{}\n", holder.pid()));
-    let lock = common::status_of(&data);
+    let lock = crate::common::status_of(&data);
     let seconds = lock["seconds"].as_f64().expect("a number");
     assert!(seconds < 3600.0, "{lock}");
     let evidence = (&lock["holders"][0]["alive"], &lock["holders"][0]["evidence"]);
@@ -417,7 +413,7 @@ fn a_lock_file_that_may_only_be_read_locks_without_a_record() {
     chmod(dir.path(), 0o755);
     chmod(&lock_file(&data), 0o444);
     let what = "a lock file that may only be read";
-    let Some(mut request) = common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else {
+    let Some(mut request) = crate::common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else {
         return;
     };
     let stderr = dir.path().join("stderr");
@@ -477,7 +473,7 @@ fn a_lock_file_of_somebody_else_in_a_sticky_directory_can_be_locked() {
     chmod(&locks, 0o1777);
     chmod(&lock_file(&data), 0o666);
     let what = "a lock file of somebody else in a sticky directory";
-    let Some(mut request) = common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else {
+    let Some(mut request) = crate::common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else {
         return;
     };
     if fs::read_to_string("/proc/sys/fs/protected_regular").is_ok_and(|protected| protected == "0\n") {

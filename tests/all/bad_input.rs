@@ -1,8 +1,4 @@
 //! What bad input gets: one line that names it and the remedy, status 125, and nothing created or changed.
-#![cfg(unix)]
-
-mod common;
-
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -10,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-use common::{assert_free, data, gtlock, lock_file, snapshot, to_its_end};
+use crate::common::{assert_free, data, gtlock, lock_file, snapshot, to_its_end};
 use predicates::prelude::*;
 
 /// Asserts that gtlock fails with one line that has all of `words`, and that the directory it runs in stays
@@ -224,7 +220,7 @@ fn something_else_in_the_place_of_a_lock_file() {
     ];
     match Command::new("mknod").arg(at("device")).args(["c", "1", "3"]).output() {
         Ok(made) if made.status.success() => found.push(("device", "is not a lock file but a device")),
-        _ => common::skip("a device in the place of a lock file", "mknod is not allowed"),
+        _ => crate::common::skip("a device in the place of a lock file", "mknod is not allowed"),
     }
     for (name, what) in found {
         let words = [&format!(".gastown/locks/{name}.lock: {what}"), remedy];
@@ -278,7 +274,9 @@ fn a_directory_that_may_not_be_searched_or_written() {
     let before = names();
     let closed = dir.path().join("closed/below/x");
     for (file, at_fault) in [(&closed, "closed/below"), (&data, ".gastown")] {
-        let Some(gtlock) = common::unprivileged(gtlock, "a directory that may not be used") else { break };
+        let Some(gtlock) = crate::common::unprivileged(gtlock, "a directory that may not be used") else {
+            break;
+        };
         let said = predicate::str::contains(format!("{at_fault}: Permission denied"))
             .or(predicate::str::contains(format!("{at_fault}/locks: Permission denied")))
             .and(predicate::str::contains("\n").count(1));

@@ -1,8 +1,4 @@
 //! `gtlock status`: who holds which lock.
-#![cfg(unix)]
-
-mod common;
-
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use common::{
+use crate::common::{
     Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, snapshot, status_of, to_its_end,
 };
 use predicates::prelude::*;
@@ -167,7 +163,7 @@ fn waiters_are_shown() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--read"]).arg(&data).args(["--", "true"]);
     let mut waiter = request.spawn().expect("gtlock starts");
-    common::waits_in_kernel(waiter.id(), &data);
+    crate::common::waits_in_kernel(waiter.id(), &data);
     let row = format!(r"\nwaits +- +{} +yes +- +\.gastown/locks/state\.json\.lock +true\n$", waiter.id());
     let shown = table(dir.path(), &[]);
     assert!(predicate::str::is_match(row).expect("a pattern").eval(&shown), "{shown}");
@@ -205,7 +201,7 @@ fn a_lock_that_another_program_holds_is_held_by_that_program() {
     ] {
         write_record(&data, &record);
         // Without -o: cat has the descriptor, too.
-        let mut flock = common::process("flock");
+        let mut flock = crate::common::process("flock");
         let Some(holder) = flock_holder(flock.arg(option).arg(lock_file(&data)).arg("cat")) else { return };
         let lock = status_of(&data);
         assert_eq!((&lock["state"], &lock["mode"]), (&json!("held"), &json!(mode)));
@@ -217,8 +213,8 @@ fn a_lock_that_another_program_holds_is_held_by_that_program() {
 
 #[cfg(target_os = "linux")]
 fn flock_holder(flock: &mut Command) -> Option<Holder> {
-    if flock.get_program() == "flock" && common::process("flock").arg("--version").output().is_err() {
-        common::skip("the lock of another program", "no flock");
+    if flock.get_program() == "flock" && crate::common::process("flock").arg("--version").output().is_err() {
+        crate::common::skip("the lock of another program", "no flock");
         return None;
     }
     Some(Holder::running(flock))
@@ -233,9 +229,11 @@ fn a_holder_that_cannot_be_seen_is_not_taken_for_none() {
     fs::write(lock_file(&data), "").expect("it can be written"); // as if it were in another PID namespace
     // A /proc in which nobody else's descriptors can be read.
     let what = "a holder that cannot be seen";
-    let Some(gtlock) = common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else { return };
+    let Some(gtlock) = crate::common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what) else {
+        return;
+    };
     if gtlock.get_program() != "setpriv" {
-        return common::skip(what, "this is not root, whose processes others cannot see into");
+        return crate::common::skip(what, "this is not root, whose processes others cannot see into");
     }
     let assert = to_its_end(gtlock).args(["status", "--json"]).arg(&data).assert().success().stderr("");
     let document: Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
@@ -243,7 +241,8 @@ fn a_holder_that_cannot_be_seen_is_not_taken_for_none() {
     let found = (&lock["state"], &lock["mode"], &lock["holders"]);
     assert_eq!(found, (&json!("held"), &json!("write"), &json!([])));
 
-    let gtlock = common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what).expect("as before");
+    let gtlock =
+        crate::common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), what).expect("as before");
     let unknown =
         predicate::str::is_match(r"\nheld +write +\? +\? .*cannot be seen from here").expect("a pattern");
     to_its_end(gtlock).arg("status").arg(&data).assert().success().stdout(unknown);
@@ -255,7 +254,7 @@ fn a_holder_that_cannot_be_seen_is_not_taken_for_none() {
 fn looking_at_an_unrecorded_holder_leaves_no_thread_behind() {
     let (_dir, data) = data();
     write_record(&data, "");
-    let Some(_holder) = flock_holder(common::process("flock").arg(lock_file(&data)).arg("cat")) else {
+    let Some(_holder) = flock_holder(crate::common::process("flock").arg(lock_file(&data)).arg("cat")) else {
         return;
     };
     let mut processes = gtlock::process::Processes::default();
@@ -422,7 +421,9 @@ fn a_lock_file_that_may_not_be_read_is_an_error_and_the_rest_is_shown() {
     fs::set_permissions(lock_file(&secret), PermissionsExt::from_mode(0o000)).expect("it is ours");
     fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
     let gtlock = assert_cmd::cargo::cargo_bin!("gtlock");
-    let Some(gtlock) = common::unprivileged(gtlock, "a lock file that may not be read") else { return };
+    let Some(gtlock) = crate::common::unprivileged(gtlock, "a lock file that may not be read") else {
+        return;
+    };
     let said = predicate::str::starts_with("gtlock: .gastown/locks/secret.json.lock: Permission denied")
         .and(predicate::str::contains("\n").count(1));
     let shown = predicate::str::is_match(r"^STATE.*\nfree .*/state\.json\.lock .*\n$").expect("a pattern");
@@ -471,7 +472,7 @@ fn a_full_disk_behind_standard_output_is_reported() {
         let full = predicate::str::starts_with("gtlock: standard output: No space left on device")
             .and(predicate::str::contains("\n").count(1));
         let script = format!("gtlock {arguments} >/dev/full");
-        to_its_end(common::shell(&script, &data)).assert().code(125).stdout("").stderr(full);
+        to_its_end(crate::common::shell(&script, &data)).assert().code(125).stdout("").stderr(full);
     }
 }
 

@@ -1,8 +1,4 @@
 //! What a terminal does to gtlock and to its command: Ctrl-C, Ctrl-\, Ctrl-Z, a new size, a hang-up.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
-use common::{
+use crate::common::{
     Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock_process,
     process,
 };

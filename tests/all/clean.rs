@@ -1,15 +1,11 @@
 //! `gtlock clean`: what it removes, and above all what it leaves.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{
+use crate::common::{
     Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file, snapshot, to_its_end,
 };
 use predicates::prelude::*;
@@ -247,7 +243,7 @@ fn what_cannot_be_cleaned_is_an_error_and_the_rest_is_done() {
     chmod(&locks.join("secret.lock"), 0o000);
     chmod(&closed, 0o000);
     let gtlock = assert_cmd::cargo::cargo_bin!("gtlock");
-    if let Some(gtlock) = common::unprivileged(gtlock, "a directory that may not be read") {
+    if let Some(gtlock) = crate::common::unprivileged(gtlock, "a directory that may not be read") {
         let mut clean = to_its_end(gtlock);
         clean.args(["clean", "closed/.gastown/locks", ".", ".gastown/locks"]).current_dir(dir.path());
         let said = [
@@ -277,8 +273,9 @@ fn a_lock_file_is_made_anew_after_it_was_removed() {
 #[test]
 fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else() {
     let can_delay = ["-o", "/dev/null", "-e", "inject=close:delay_enter=1", "true"];
-    if !common::process("strace").args(can_delay).output().is_ok_and(|output| output.status.success()) {
-        return common::skip("a directory that is replaced", "no strace, or it may not trace");
+    if !crate::common::process("strace").args(can_delay).output().is_ok_and(|output| output.status.success())
+    {
+        return crate::common::skip("a directory that is replaced", "no strace, or it may not trace");
     }
     let (dir, locks) = lock_dir();
     let other = dir.path().join("other");
@@ -286,7 +283,7 @@ fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else(
     fs::write(other.join("index.lock"), "").expect("it can be written");
     let trace = dir.path().join("trace");
     // Slow between the look at its name and the opening.
-    let mut clean = common::process("strace");
+    let mut clean = crate::common::process("strace");
     clean.arg("-o").arg(&trace).arg("-P").arg(&locks).args(["-e", "inject=openat:delay_enter=300000"]);
     clean.arg(assert_cmd::cargo::cargo_bin!("gtlock")).arg("clean").arg(&locks);
     let mut clean = clean
@@ -294,11 +291,11 @@ fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else(
         .stderr(std::process::Stdio::null())
         .spawn()
         .expect("strace starts");
-    common::eventually("it has looked", || {
+    crate::common::eventually("it has looked", || {
         fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("locks"))
     });
     fs::rename(&locks, dir.path().join("moved")).expect("it can be moved");
     std::os::unix::fs::symlink(&other, &locks).expect("it can be made");
-    common::end_of(&mut clean);
+    crate::common::end_of(&mut clean);
     assert!(other.join("index.lock").exists());
 }

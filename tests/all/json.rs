@@ -1,14 +1,10 @@
 //! The schema of `--json`, as `docs/json.md` describes it: each field, its type and its values.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, waits_in_kernel};
+use crate::common::{Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, waits_in_kernel};
 use serde_json::{Value, json};
 
 /// A `--json` document, from a directory.

@@ -1,13 +1,9 @@
 //! How long a lock lasts, and what the command inherits of it.
-#![cfg(unix)]
-
-mod common;
-
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
-use common::{
+use crate::common::{
     Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, shell,
     to_its_end,
 };
@@ -135,7 +131,7 @@ fn a_command_gets_the_descriptors_of_its_caller_and_those_of_the_locks_at_100_an
         numbers.lines().map(|number| number.parse().expect("a number")).collect()
     };
     let with_7 = || {
-        let mut shell = common::process("sh");
+        let mut shell = crate::common::process("sh");
         shell.args(["-c", r#"exec 7</dev/null; exec "$@""#, "sh"]);
         shell
     };

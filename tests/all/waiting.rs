@@ -1,14 +1,12 @@
 //! Waiting for a lock: how long, woken by what, and what is said of it.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Holder, Lines, assert_free, data, end_of, gtlock, gtlock_process, lock_file, to_its_end};
+use crate::common::{
+    Holder, Lines, assert_free, data, end_of, gtlock, gtlock_process, lock_file, to_its_end,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
@@ -73,7 +71,7 @@ fn a_waiter_waits_in_the_kernel_and_is_woken_by_the_release_with_and_without_a_t
         let (_dir, data) = data();
         let holder = Holder::writer(&data);
         let waiter = Waiter::start(options, &data);
-        common::waits_in_kernel(waiter.gtlock.id(), &data);
+        crate::common::waits_in_kernel(waiter.gtlock.id(), &data);
         holder.release();
         waiter.gets_it();
     }
@@ -86,7 +84,7 @@ fn several_waiters_get_the_lock_one_after_the_other() {
     let holder = Holder::reader(&data);
     let waiters: Vec<Waiter> = (0..5).map(|_| Waiter::start(&["-q"], &data)).collect();
     for waiter in &waiters {
-        common::waits_in_kernel(waiter.gtlock.id(), &data);
+        crate::common::waits_in_kernel(waiter.gtlock.id(), &data);
     }
     holder.release();
     waiters.into_iter().for_each(Waiter::gets_it);
@@ -101,7 +99,7 @@ fn a_retry_delay_selects_polling() {
         let waiter = Waiter::start(&[delay, &["-v"]].concat(), &data);
         let waiting = waiter.said.line();
         assert!(waiting.contains("waiting"), "{waiting}");
-        assert_eq!(common::status_of(&data)["waiters"], serde_json::json!([]));
+        assert_eq!(crate::common::status_of(&data)["waiters"], serde_json::json!([]));
         holder.release();
         let locked = waiter.said.line();
         assert!(matches(&locked, &about(&data, &format!("locked for writing after {TIME}"))), "{locked}");
@@ -165,7 +163,7 @@ fn a_timeout_longer_than_the_clock_can_express_waits() {
     let (_dir, data) = data();
     let holder = Holder::writer(&data);
     let waiter = Waiter::start(&["-q", "--timeout=9999999999999999999"], &data);
-    common::waits_in_kernel(waiter.gtlock.id(), &data);
+    crate::common::waits_in_kernel(waiter.gtlock.id(), &data);
     holder.release();
     waiter.gets_it();
 }
@@ -227,7 +225,7 @@ fn nonsense_in_the_environment_is_blamed_on_the_variable() {
         let blamed = blamed.and(predicate::str::contains("\n").count(1));
         request.assert().code(125).stdout("").stderr(blamed);
     }
-    assert!(common::snapshot(dir.path()).is_empty(), "nothing was created");
+    assert!(crate::common::snapshot(dir.path()).is_empty(), "nothing was created");
 }
 
 #[cfg(target_os = "linux")]
@@ -241,14 +239,14 @@ fn one_deadline_covers_all_locks_of_a_request() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--timeout=4"]).arg("--write").arg(&second).arg("--write").arg(&first);
     let mut waiter = Waiter::running(request.args(["--", "echo", "got it"]));
-    common::waits_in_kernel(waiter.gtlock.id(), &first);
+    crate::common::waits_in_kernel(waiter.gtlock.id(), &first);
     // Most of the time goes by in front of the first lock.
     while started.elapsed() < timeout * 3 / 4 {
         std::thread::sleep(Duration::from_millis(50));
     }
     let released = Instant::now();
     holder.release();
-    common::waits_in_kernel(waiter.gtlock.id(), &second);
+    crate::common::waits_in_kernel(waiter.gtlock.id(), &second);
     assert_eq!(end_of(&mut waiter.gtlock).code(), Some(75));
     assert!(started.elapsed() >= timeout);
     assert!(released.elapsed() < timeout, "the second lock got a deadline of its own");
@@ -397,7 +395,7 @@ fn a_waiter_whose_lock_file_was_replaced_does_not_run_beside_the_new_holder() {
         about(&data, &format!("waiting: held for writing by {} \\(cat\\) for {TIME}", holder.pid()))
     };
     assert!(matches(&waiter.said.line(), &by(&first)));
-    common::waits_in_kernel(waiter.gtlock.id(), &data);
+    crate::common::waits_in_kernel(waiter.gtlock.id(), &data);
 
     fs::remove_file(lock_file(&data)).expect("it is there");
     // One that waits would queue behind the waiter.
@@ -405,7 +403,7 @@ fn a_waiter_whose_lock_file_was_replaced_does_not_run_beside_the_new_holder() {
     first.release();
     let waiting = waiter.said.line();
     assert!(matches(&waiting, &by(&second)), "{waiting}");
-    common::waits_in_kernel(waiter.gtlock.id(), &data);
+    crate::common::waits_in_kernel(waiter.gtlock.id(), &data);
 
     second.release();
     assert!(waiter.said.line().contains("locked for writing after"));
@@ -421,13 +419,13 @@ fn a_waiter_whose_lock_file_was_removed_holds_the_one_that_others_find() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--write"]).arg(&data).args(["--", "cat"]).stdin(Stdio::piped());
     let mut waiter = request.stdout(Stdio::piped()).spawn().expect("gtlock starts");
-    common::waits_in_kernel(waiter.id(), &data);
+    crate::common::waits_in_kernel(waiter.id(), &data);
     fs::remove_file(lock_file(&data)).expect("it is there");
     first.release();
-    common::eventually("the waiter has locked a new file", || {
-        common::status_of(&data)["holders"][0]["pid"] == waiter.id()
+    crate::common::eventually("the waiter has locked a new file", || {
+        crate::common::status_of(&data)["holders"][0]["pid"] == waiter.id()
     });
-    common::assert_held(&data);
+    crate::common::assert_held(&data);
     drop(waiter.stdin.take());
     assert!(end_of(&mut waiter).success());
 }
@@ -440,7 +438,7 @@ fn a_waiter_whose_lock_directory_was_removed_makes_it_anew() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]);
     let mut waiter = request.spawn().expect("gtlock starts");
-    common::waits_in_kernel(waiter.id(), &data);
+    crate::common::waits_in_kernel(waiter.id(), &data);
     fs::remove_dir_all(dir.path().join(".gastown")).expect("it is there");
     first.release();
     assert!(end_of(&mut waiter).success());
@@ -458,7 +456,7 @@ fn a_waiter_does_not_make_the_directory_of_the_data_anew() {
     let mut request = gtlock_process();
     request.args(["run", "-q", "--write"]).arg(&data).args(["--", "echo", "ran"]);
     let waiter = request.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("gtlock starts");
-    common::waits_in_kernel(waiter.id(), &data);
+    crate::common::waits_in_kernel(waiter.id(), &data);
     fs::remove_dir_all(&sub).expect("it is there");
     first.release();
     let output = waiter.wait_with_output().expect("it ends");
@@ -504,12 +502,12 @@ fn a_try_waits_for_a_passing_holder_of_a_lock_whose_record_names_nobody_alive() 
         fs::write(&lock, record).expect("it can be written");
         // The holder passes once the try waits, or has ended, as it must have every time if it does not
         // wait; now and then the machine may be too busy for its 50 ms.
-        common::eventually("a try gets a lock that is held in passing", || {
+        crate::common::eventually("a try gets a lock that is held in passing", || {
             let passing = hold(&data);
             let mut request = gtlock_process();
             let mut request = request.args(["try", "-q", "--write"]).arg(&data).spawn().expect("it starts");
             let waits = format!("FLOCK  ADVISORY  WRITE {} ", request.id());
-            common::eventually("it waits or has ended", || {
+            crate::common::eventually("it waits or has ended", || {
                 let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
                 locks.contains(&waits) || request.try_wait().expect("it is ours").is_some()
             });
@@ -575,7 +573,7 @@ fn a_full_pipe_behind_standard_error_holds_up_no_lock() {
     request.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(writer));
     let mut waiter = request.spawn().expect("gtlock starts");
     let printed = Lines::of(waiter.stdout.take().expect("it is piped"));
-    common::waits_in_kernel(waiter.id(), &data);
+    crate::common::waits_in_kernel(waiter.id(), &data);
     assert!(holder.release().success());
     assert_eq!(printed.line(), "got it");
     assert!(end_of(&mut waiter).success());

@@ -1,15 +1,11 @@
 //! No lost update and no torn read, whatever happens beside it.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::{data, end_of, gtlock_process, process};
+use crate::common::{data, end_of, gtlock_process, process};
 
 /// Reads a number, writes the next one, and only then puts it into a ledger of its own.
 const INCREMENT: &str = r#"read -r n < "$1"; n=$((n + 1)); echo "$n" > "$1"; echo "$n" >> "$2""#;
@@ -185,11 +181,11 @@ fn flock_and_python_are_excluded_by_gtlock_and_exclude_it() {
     ];
     for ((program, tries), (_, holds)) in peers.into_iter().zip(holding) {
         if process(program).arg("--version").stdout(Stdio::null()).status().is_err() {
-            common::skip("exclusion with another program", &format!("no {program}"));
+            crate::common::skip("exclusion with another program", &format!("no {program}"));
             continue;
         }
         let (_dir, data) = data();
-        common::assert_free(&data);
+        crate::common::assert_free(&data);
         let lock = data.parent().expect("a directory").join(".gastown/locks/state.json.lock");
         let with_lock = |arguments: &[&str]| {
             let mut command = process(program);
@@ -201,12 +197,12 @@ fn flock_and_python_are_excluded_by_gtlock_and_exclude_it() {
         let tried = |what: &str| with_lock(tries).status().expect(what).success();
 
         assert!(tried("a free lock"), "{program} gets a lock that gtlock has released");
-        let holder = common::Holder::writer(&data);
+        let holder = crate::common::Holder::writer(&data);
         assert!(!tried("a held lock"), "{program} is refused while gtlock holds it");
         assert!(holder.release().success());
 
-        let holder = common::Holder::running(&mut with_lock(holds));
-        common::assert_held(&data);
+        let holder = crate::common::Holder::running(&mut with_lock(holds));
+        crate::common::assert_held(&data);
         drop(holder);
     }
 }

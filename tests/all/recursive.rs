@@ -1,13 +1,9 @@
 //! `-R` of `status` and `clean`: every `.gastown/locks` below a directory.
-#![cfg(unix)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use common::{Holder, assert_free, gtlock, unprivileged};
+use crate::common::{Holder, assert_free, gtlock, unprivileged};
 
 /// Makes the lock file of a data file below a directory, and nobody holds it.
 fn lock_in(root: &Path, data: &str) {
@@ -153,7 +149,7 @@ fn a_directory_that_may_not_be_read_is_an_error_and_the_rest_is_done() {
             return;
         };
         status.args(["status", "-R"]).args(roots).current_dir(&dir);
-        let assert = common::to_its_end(status).assert().code(125);
+        let assert = crate::common::to_its_end(status).assert().code(125);
         let printed = String::from_utf8_lossy(&assert.get_output().stdout).into_owned();
         assert_eq!(printed.lines().count(), 3, "{roots:?}: {printed}");
         let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();

@@ -1,10 +1,6 @@
 //! What flock(1) is tested with (util-linux's suite and its man page) passes on gtlock, through an adapter from
 //! its command line; and does the same on flock(1) itself, where there is one.
-#![cfg(unix)]
-
-mod common;
-
-use common::process;
+use crate::common::process;
 
 /// Each scenario is a shell script in a fresh directory, with `$flock` to be tested. What it prints must be
 /// what is given here, and what flock(1) makes it print.
@@ -96,7 +92,7 @@ fn check(flock: &str) {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut shell = process("sh");
         shell.args(["-c", script]).current_dir(&dir).env("SHELL", "/bin/sh").env("flock", flock);
-        let output = common::to_its_end(shell).output().expect("sh runs");
+        let output = crate::common::to_its_end(shell).output().expect("sh runs");
         let printed = String::from_utf8_lossy(&output.stdout);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(printed, *expected, "{name}: {script}\n{said}");
@@ -105,13 +101,13 @@ fn check(flock: &str) {
 
 #[test]
 fn what_passes_on_flock_passes_on_gtlock() {
-    check(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/flock/flock.sh"));
+    check(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/all/flock/flock.sh"));
 }
 
 #[test]
 fn the_scenarios_are_true_of_flock_itself() {
     match process("flock").arg("--version").output() {
         Ok(version) if String::from_utf8_lossy(&version.stdout).contains("util-linux") => check("flock"),
-        _ => common::skip("the scenarios on flock(1)", "there is none of util-linux"),
+        _ => crate::common::skip("the scenarios on flock(1)", "there is none of util-linux"),
     }
 }

@@ -1,11 +1,7 @@
 //! `--read-fd`, `--write-fd` and `--unlock-fd`: locks on descriptors that the caller has open.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::path::Path;
 
-use common::{Holder, data, gtlock, gtlock_process, shell, to_its_end};
+use crate::common::{Holder, data, gtlock, gtlock_process, shell, to_its_end};
 use predicates::prelude::*;
 
 /// What a shell script prints, in which `$1` is the data file, and what gtlock says meanwhile.
@@ -264,7 +260,7 @@ fn a_descriptor_named_twice_is_locked_in_the_stronger_mode() {
 #[test]
 fn a_request_that_would_wait_for_itself_is_an_error() {
     let (_dir, data) = data();
-    common::assert_free(&data);
+    crate::common::assert_free(&data);
     for (named, open) in [
         ("--direct --write \"$1\" --write-fd 9", "\"$1\""),
         ("--direct --read \"$1\" --write-fd 9", "\"$1\""),

@@ -6,10 +6,6 @@
 //!
 //! strace follows gtlock's first thread only, so that the command, and the thread that waits for a lock, get
 //! none of the faults, except where a test says so.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -18,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
+use crate::common::{Holder, assert_held, lock_file, process, skip, to_its_end};
 use assert_cmd::cargo::cargo_bin;
-use common::{Holder, assert_held, lock_file, process, skip, to_its_end};
 
 /// The errors that a call is made to fail with.
 ///
@@ -152,7 +148,7 @@ fn traced(scene: &mut Scene, arguments: &[&str], runs_command: bool, option: &st
     }
     let traced = thread::spawn(|| to_its_end(strace).output().expect("strace runs"));
     if scene.gives_way {
-        common::eventually("it waits, or has ended", || traced.is_finished() || scene.is_waited_for());
+        crate::common::eventually("it waits, or has ended", || traced.is_finished() || scene.is_waited_for());
         assert_eq!(scene.found(), None, "{option}: the command ran while somebody else had the lock");
         scene.holder = None;
     }
@@ -217,7 +213,7 @@ fn each_fault(
                 let output = traced(&mut scene, arguments, runs_command, &option, follow);
                 injected += 1;
                 if let ("wait4", Some(_)) = (*call, scene.found()) {
-                    common::eventually("the command ends", || {
+                    crate::common::eventually("the command ends", || {
                         scene.found().is_some_and(|found| found.len() >= scene.all_held().len())
                     });
                 }
@@ -225,8 +221,8 @@ fn each_fault(
                     sound(&scene, &output);
                     check(&scene, &output, Some((call, error)));
                     scene.holder = None;
-                    common::eventually("the lock is free", || {
-                        let mut gtlock = common::gtlock();
+                    crate::common::eventually("the lock is free", || {
+                        let mut gtlock = crate::common::gtlock();
                         gtlock.args(["try", "-q", "--write"]).arg(&scene.data).args(scene.options);
                         gtlock.current_dir(scene.dir.path()).ok().is_ok()
                     });
@@ -548,11 +544,11 @@ fn clean_holds_the_lock_until_the_file_is_gone() {
     clean.arg("-o").arg(&trace).args(["-e", "inject=unlinkat:delay_enter=300000"]);
     clean.arg(cargo_bin!("gtlock")).args(["clean", "-q"]).arg(scene.lock().parent().expect("a directory"));
     let mut clean = clean.spawn().expect("strace starts");
-    common::eventually("clean has locked it", || {
+    crate::common::eventually("clean has locked it", || {
         fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("LOCK_EX|LOCK_NB)"))
     });
     let holder = Holder::writer(&scene.data);
-    assert!(common::end_of(&mut clean).success());
+    assert!(crate::common::end_of(&mut clean).success());
     assert_held(&scene.data);
     assert!(holder.release().success(), "its lock file was at its path all the time");
 }

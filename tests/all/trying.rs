@@ -1,13 +1,9 @@
 //! `gtlock try`: whether a lock can be had at once.
-#![cfg(unix)]
-
-mod common;
-
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::{Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file};
+use crate::common::{Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file};
 use predicates::prelude::*;
 
 #[test]

@@ -1,15 +1,11 @@
 //! `--no-fork`: gtlock becomes the command.
-#![cfg(target_os = "linux")]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{
+use crate::common::{
     Holder, LISTEN, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file,
     process, shell, status_of, to_its_end,
 };
@@ -93,8 +89,8 @@ fn the_lock_lasts_until_the_last_inheritor_ends() {
     assert_held(&data);
     drop(input);
     assert_eq!(printed.line_or_end(), None); // the process that was left has ended
-    common::eventually("the lock is free", || {
-        common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
+    crate::common::eventually("the lock is free", || {
+        crate::common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
     });
 }
 
@@ -178,7 +174,7 @@ fn the_command_gets_sigpipe_and_the_signal_mask_as_without_gtlock() {
         .args(["-c", "exec gtlock run -F --write \"$1\" -- grep SigBlk /proc/self/status", "sh"])
         .arg(&data);
     let mut waiting = waiting.stdout(Stdio::piped()).spawn().expect("it starts");
-    common::waits_in_kernel(waiting.id(), &data);
+    crate::common::waits_in_kernel(waiting.id(), &data);
     assert!(holder.release().success());
     let printed = Lines::of(waiting.stdout.take().expect("it is piped")).line();
     assert_eq!(printed, "SigBlk:\t0000000000000000");

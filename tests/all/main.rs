@@ -1,0 +1,39 @@
+//! What gtlock does, through the program and through the library: one module a subject.
+//!
+//! In one binary, since a change of the library relinks it once. What is for Windows is in
+//! `tests/windows.rs`; the model, the stress test and the generated files have binaries of their own.
+#![cfg(unix)]
+
+mod common;
+
+mod bad_input;
+mod clean;
+#[cfg(target_os = "linux")]
+mod descriptors;
+#[cfg(target_os = "linux")]
+mod direct;
+mod exclusion;
+#[cfg(target_os = "linux")]
+mod fairness;
+#[cfg(target_os = "linux")]
+mod faults;
+mod flock;
+#[cfg(target_os = "linux")]
+mod hostile;
+#[cfg(target_os = "linux")]
+mod json;
+mod library;
+mod lifetime;
+#[cfg(target_os = "linux")]
+mod neighbours;
+#[cfg(target_os = "linux")]
+mod no_fork;
+mod paths;
+mod readme;
+mod recursive;
+mod signals;
+mod status;
+#[cfg(target_os = "linux")]
+mod terminal;
+mod trying;
+mod waiting;
