@@ -187,20 +187,11 @@ pub use held::VARIABLE as HELD_VARIABLE;
 pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holders, inspect};
 pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
 
-pub use crate::sys::{FileId, lock_on};
+pub use crate::sys::{FileId, Mode, lock_on};
 
 use descriptor::Descriptor;
 
 use crate::process::Processes;
-
-/// How a lock is shared out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mode {
-    /// Any number of holders at once, all of them shared: for readers.
-    Shared,
-    /// One holder and nobody else: for a writer.
-    Exclusive,
-}
 
 /// How long to wait for a lock that is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

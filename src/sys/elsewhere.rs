@@ -4,8 +4,7 @@
 
 use std::fs::File;
 
-use super::FileId;
-use crate::lock::Mode;
+use super::{FileId, Mode};
 
 /// Not to be had from this system's kernel.
 #[derive(Debug)]

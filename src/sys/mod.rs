@@ -32,6 +32,15 @@ pub struct FileId {
     pub inode: u64,
 }
 
+/// How a lock is shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Any number of holders at once, all of them shared: for readers.
+    Shared,
+    /// One holder and nobody else: for a writer.
+    Exclusive,
+}
+
 /// What gtlock asks of a file at a lock path.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {

@@ -6,8 +6,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::FileId;
-use crate::lock::Mode;
+use super::{FileId, Mode};
 
 /// One line of `/proc/locks`, or of a `lock:` entry in a descriptor's fdinfo.
 #[derive(Debug, PartialEq, Eq)]
