@@ -11,7 +11,8 @@ use super::error::{Error, Target, foreign, not_a_lock_file, unstable};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::{
-    FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, inspect, path, record, wait,
+    FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, holder, inspect, path,
+    record, wait,
 };
 use crate::process::Processes;
 use crate::sys::{self, FileId};
@@ -296,7 +297,7 @@ impl Waiter<'_> {
     ) -> Result<Option<File>, Error> {
         if self.wait == Wait::Never
             && target.kind == Kind::LockFile
-            && inspect::names_live_holder(&file, path, &mut self.processes)
+            && holder::names_live_holder(&file, path, &mut self.processes)
         {
             return Err(Error::Busy(target.clone()));
         }

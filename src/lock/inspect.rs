@@ -8,12 +8,9 @@ use std::time::{Duration, SystemTime};
 use super::acquire::{CONFIRMATION, MOST_MISMATCHES};
 use super::error::{foreign, not_a_lock_file, unstable};
 use super::record::{self, Record};
-use super::{Error, Kind, Mode, flock, gate};
-use crate::process::{Liveness, Processes};
+use super::{Error, Holder, Kind, Mode, flock, gate, holder};
+use crate::process::Processes;
 use crate::sys::{self, FileId};
-
-/// A process's start is known to the second, a file's time to a few milliseconds.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// A lock as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,27 +33,6 @@ pub enum State {
     Stale,
     /// In this mode.
     Held(Mode),
-}
-
-/// A process named as a holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Its process ID.
-    pub pid: u32,
-    /// What there is under this ID. A process that is younger than the record, or has not the file
-    /// open, is not the holder, and counts as dead.
-    pub liveness: Liveness,
-    /// How it is known.
-    pub evidence: Evidence,
-}
-
-/// How a holder is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
-    /// The record in the lock file names it.
-    Record,
-    /// It has a descriptor through which the kernel says that the lock is held.
-    Descriptor,
 }
 
 /// Finds out about the lock on a lock file; `None` if the file does not exist.
@@ -106,8 +82,8 @@ fn look_at(
         drop(file); // with the lock, which kept the record from changing while it was read
         return Ok(not_held(&record, id, processes));
     };
-    let mut holders = recorded(&record, id, processes);
-    if !holders.iter().any(is_alive) {
+    let mut holders = holder::recorded(&record, id, processes);
+    if !holders.iter().any(Holder::is_alive) {
         // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
         // was not held. Not by a wait in the kernel: whoever waits long asks often who holds the lock, and
         // each wait that is given up would leave a thread and a descriptor behind.
@@ -117,14 +93,14 @@ fn look_at(
             drop(file);
             return Ok(not_held(&record, id, processes));
         }
-        add_descriptor_holders(&mut holders, id, processes);
+        holder::add_descriptor_holders(&mut holders, id, processes);
     }
     Ok(Inspection { state: State::Held(mode), holders, since: record.since })
 }
 
 fn not_held(record: &Record, id: FileId, processes: &mut Processes) -> Inspection {
     let state = if record.pids.is_empty() { State::Free } else { State::Stale };
-    Inspection { state, holders: recorded(record, id, processes), since: record.since }
+    Inspection { state, holders: holder::recorded(record, id, processes), since: record.since }
 }
 
 /// The processes that wait for locks at one moment, as far as the kernel tells: on Linux.
@@ -153,20 +129,6 @@ impl Waiters {
     }
 }
 
-/// The processes that have a descriptor through which a lock on a file is held, on Linux.
-pub fn descriptor_holders(id: FileId, processes: &mut Processes) -> Vec<Holder> {
-    let mut holders = Vec::new();
-    add_descriptor_holders(&mut holders, id, processes);
-    holders
-}
-
-/// Whether the record of a lock file names a process that could be its holder.
-pub fn names_live_holder(file: &File, lock: &Path, processes: &mut Processes) -> bool {
-    let record = record::read(file, lock).ok().flatten().unwrap_or_default();
-    let Ok(stat) = sys::stat(file) else { return false };
-    recorded(&record, stat.id, processes).iter().any(is_alive)
-}
-
 /// The mode a lock is held in by others. If it is not, this open file description holds it afterwards.
 fn probe(file: &File) -> io::Result<Option<Mode>> {
     if flock::try_lock(file, Mode::Exclusive)? {
@@ -177,38 +139,4 @@ fn probe(file: &File) -> io::Result<Option<Mode>> {
     }
     // Shared with others, or released since: only then the conversion succeeds.
     Ok((!flock::try_convert(file, Mode::Exclusive)?).then_some(Mode::Shared))
-}
-
-fn recorded(record: &Record, id: FileId, processes: &mut Processes) -> Vec<Holder> {
-    let holder = |&pid: &u32| Holder {
-        pid,
-        liveness: match processes.look_at(pid) {
-            // Somebody else under this number: after a reuse, or here instead of in the holder's namespace.
-            Liveness::Alive(process)
-                if record.written.is_some_and(|written| process.started > written + CLOCK_SLACK)
-                    || !sys::may_hold_lock(pid, id) =>
-            {
-                Liveness::Dead
-            }
-            liveness => liveness,
-        },
-        evidence: Evidence::Record,
-    };
-    record.pids.iter().map(holder).collect()
-}
-
-fn add_descriptor_holders(holders: &mut Vec<Holder>, id: FileId, processes: &mut Processes) {
-    let me = std::process::id();
-    for pid in sys::descriptor_holders(id).into_iter().filter(|&pid| pid != me) {
-        let holder = Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor };
-        // Better evidence than a start time compared with a clock that may have been set.
-        match holders.iter_mut().find(|known| known.pid == pid) {
-            Some(known) => *known = holder,
-            None => holders.push(holder),
-        }
-    }
-}
-
-fn is_alive(holder: &Holder) -> bool {
-    holder.liveness != Liveness::Dead
 }

@@ -168,6 +168,7 @@ mod flock;
 mod gate;
 mod guard;
 mod held;
+mod holder;
 mod inspect;
 mod path;
 mod record;
@@ -184,7 +185,8 @@ pub use error::{Error, Target};
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use held::VARIABLE as HELD_VARIABLE;
-pub use inspect::{Evidence, Holder, Inspection, State, Waiters, descriptor_holders, inspect};
+pub use holder::{Evidence, Holder, descriptor_holders};
+pub use inspect::{Inspection, State, Waiters, inspect};
 pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
 
 pub use crate::sys::{FileId, Mode, lock_on};
