@@ -7,11 +7,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::error::{Error, Target, foreign, not_a_lock_file, unstable};
+use super::error::{Error, foreign, not_a_lock_file, unstable};
 use super::gate::{self, Gate};
 use super::held::{self, Around};
+use super::request::Place;
 use super::{
-    FileLock, Guard, Inspection, Kind, Locked, Mode, Place, State, Wait, flock, holder, inspect, path,
+    FileLock, Guard, Inspection, Kind, Locked, Mode, State, Target, Wait, flock, holder, inspect, path,
     record, wait,
 };
 use crate::process::Processes;

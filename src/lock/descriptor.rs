@@ -1,24 +1,15 @@
 //! Locks on files that the caller has open.
 
 use std::cmp::Reverse;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::acquire::Waiter;
-use super::error::{Error, Target};
 use super::guard::Afterwards;
+use super::request::Descriptor;
+use super::{Error, Target};
 use super::{Guard, Kind, Locked, Mode, flock, wait};
 use crate::sys;
-
-/// An open file of the caller's that is to be locked.
-#[derive(Clone, Debug)]
-pub struct Descriptor {
-    pub file: Arc<File>,
-    pub name: String,
-    pub mode: Mode,
-}
 
 impl Waiter<'_> {
     /// Takes the locks on open files of the caller's, in one order like those on lock files.

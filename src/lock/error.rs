@@ -4,8 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::Target;
 use super::acquire::MOST_MISMATCHES;
-use super::{Kind, Mode};
 use crate::escape::Escaped;
 use crate::sys;
 
@@ -59,41 +59,6 @@ pub enum Error {
         /// would print it twice.
         error: io::Error,
     },
-}
-
-/// Which lock was refused, and how it was wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub(super) data: PathBuf,
-    pub(super) lock: PathBuf,
-    pub(super) mode: Mode,
-    pub(super) kind: Kind,
-}
-
-impl Target {
-    /// The data file, as the caller named it.
-    #[must_use]
-    pub fn data(&self) -> &Path {
-        &self.data
-    }
-
-    /// The file whose lock it is, canonical. [`inspect`](super::inspect) tells who holds it.
-    #[must_use]
-    pub fn lock(&self) -> &Path {
-        &self.lock
-    }
-
-    /// The mode that was wanted.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// What kind of file the lock is on.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
 }
 
 impl Error {

@@ -172,164 +172,28 @@ mod holder;
 mod inspect;
 mod path;
 mod record;
+mod request;
 mod wait;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
 
 pub use acquire::{OnWait, Waiting};
 pub use clean::{Action, Cleaned, LockDir, Reason, clean, is_lock_name};
-pub use error::{Error, Target};
+pub use error::Error;
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use held::VARIABLE as HELD_VARIABLE;
 pub use holder::{Evidence, Holder, descriptor_holders};
 pub use inspect::{Inspection, State, Waiters, inspect};
 pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
+pub use request::{FileLock, Kind, Target, Wait};
 
 pub use crate::sys::{FileId, Mode, lock_on};
 
-use descriptor::Descriptor;
-
 use crate::process::Processes;
 
-/// How long to wait for a lock that is held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wait {
-    /// Not at all: [`Error::Busy`]. (A lock whose record names no live holder is waited for up to 50 ms,
-    /// so that whoever only looks at it does not make it busy.)
-    Never,
-    /// This long for all the locks of a request together, then [`Error::TimedOut`].
-    For(Duration),
-    /// As long as it takes.
-    #[default]
-    Forever,
-}
-
-/// What kind of file a lock is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A lock file, which holds a record of the holders.
-    LockFile,
-    /// The data file or directory itself, which is never written to.
-    Itself,
-    /// This file, open on a descriptor of the caller's.
-    Descriptor(FileId),
-}
-
-/// Where the lock for a data file is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// `.gastown/locks` beside the data.
-    #[default]
-    Beside,
-    /// A directory of the caller's choice.
-    Directory(PathBuf),
-    /// On the data itself.
-    Itself,
-}
-
-impl Place {
-    /// What kind of file is locked there.
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Beside | Self::Directory(_) => Kind::LockFile,
-            Self::Itself => Kind::Itself,
-        }
-    }
-}
-
-/// Locks to be taken: which files, how, and how long to wait.
-///
-/// Cheap, and takes nothing by itself; it can be locked many times, from many threads.
-#[derive(Clone, Debug, Default)]
-#[must_use = "it takes no lock until `lock` or `try_lock` is called"]
-pub struct FileLock {
-    targets: Vec<(PathBuf, Mode)>,
-    descriptors: Vec<Descriptor>,
-    place: Place,
-    wait: Wait,
-    retry_delay: Option<Duration>,
-}
-
+/// What a request can be asked to do: here, so that `request.rs` knows nothing of how it is done.
 impl FileLock {
-    /// An exclusive lock on a data file, which need not exist; its directory must.
-    pub fn exclusive(path: impl Into<PathBuf>) -> Self {
-        Self::new(path.into(), Mode::Exclusive)
-    }
-
-    /// A shared lock on a data file, which need not exist; its directory must.
-    pub fn shared(path: impl Into<PathBuf>) -> Self {
-        Self::new(path.into(), Mode::Shared)
-    }
-
-    /// A lock on a data file in the given mode.
-    pub fn new(path: PathBuf, mode: Mode) -> Self {
-        Self::default().and(path, mode)
-    }
-
-    /// And an exclusive lock on another data file. A file that is named twice is locked once, in the
-    /// stronger mode.
-    pub fn and_exclusive(self, path: impl Into<PathBuf>) -> Self {
-        self.and(path.into(), Mode::Exclusive)
-    }
-
-    /// And a shared lock on another data file.
-    pub fn and_shared(self, path: impl Into<PathBuf>) -> Self {
-        self.and(path.into(), Mode::Shared)
-    }
-
-    /// And a lock on another data file in the given mode.
-    pub fn and(mut self, path: PathBuf, mode: Mode) -> Self {
-        self.targets.push((path, mode));
-        self
-    }
-
-    /// Keeps the lock files in this directory, made if need be, instead of `.gastown/locks` beside the
-    /// data. Data files of the same name then share a lock.
-    pub fn lock_dir(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.place = Place::Directory(dir.into());
-        self
-    }
-
-    /// Locks the named files or directories themselves, as flock(1) does, instead of lock files. A file is
-    /// created if it does not exist, and never written to. One that is replaced by a rename takes its lock
-    /// with it: to lock data that is saved that way, use a lock file.
-    pub fn direct(mut self) -> Self {
-        self.place = Place::Itself;
-        self
-    }
-
-    /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
-    /// belongs to the open file description, so that whoever shares it holds the lock too. One that it
-    /// already holds is converted, and lost if the conversion is refused, as flock(2) says; on Linux, which
-    /// tells of it, it stays held when the guard is dropped, if it was shared shared again.
-    pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
-        self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
-        self
-    }
-
-    /// How long [`lock`](Self::lock) waits; for ever unless told.
-    pub fn wait(mut self, wait: Wait) -> Self {
-        self.wait = wait;
-        self
-    }
-
-    /// Polls instead of waiting in the kernel, for file systems on which that misbehaves: 5 attempts this
-    /// far apart, 5 more at least 50 ms apart, then at least 100 ms.
-    pub fn retry_delay(mut self, delay: Duration) -> Self {
-        self.retry_delay = Some(delay);
-        self
-    }
-
-    /// Whether it names nothing to lock.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.targets.is_empty() && self.descriptors.is_empty()
-    }
-
     /// Takes the locks, all or none.
     ///
     /// # Errors
@@ -374,11 +238,6 @@ impl FileLock {
             }
         }
         Ok(false)
-    }
-
-    /// The data files, as they were named.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.targets.iter().map(|(path, _)| path.as_path())
     }
 
     /// The lock files, canonical, in the order in which they are locked. Several for a data file that is a

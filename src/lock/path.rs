@@ -4,7 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Error, Place};
+use super::Error;
+use super::request::Place;
 use crate::sys;
 
 /// Where lock files live, below the directory of the data.

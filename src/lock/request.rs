@@ -1,0 +1,192 @@
+//! What is asked for: which locks, in which mode, and how long to wait for them.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::sys::{FileId, Mode};
+
+/// How long to wait for a lock that is held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all: [`Error::Busy`]. (A lock whose record names no live holder is waited for up to 50 ms,
+    /// so that whoever only looks at it does not make it busy.)
+    Never,
+    /// This long for all the locks of a request together, then [`Error::TimedOut`].
+    For(Duration),
+    /// As long as it takes.
+    #[default]
+    Forever,
+}
+
+/// What kind of file a lock is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A lock file, which holds a record of the holders.
+    LockFile,
+    /// The data file or directory itself, which is never written to.
+    Itself,
+    /// This file, open on a descriptor of the caller's.
+    Descriptor(FileId),
+}
+
+/// Where the lock for a data file is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// `.gastown/locks` beside the data.
+    #[default]
+    Beside,
+    /// A directory of the caller's choice.
+    Directory(PathBuf),
+    /// On the data itself.
+    Itself,
+}
+
+impl Place {
+    /// What kind of file is locked there.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Beside | Self::Directory(_) => Kind::LockFile,
+            Self::Itself => Kind::Itself,
+        }
+    }
+}
+
+/// Locks to be taken: which files, how, and how long to wait.
+///
+/// Cheap, and takes nothing by itself; it can be locked many times, from many threads.
+#[derive(Clone, Debug, Default)]
+#[must_use = "it takes no lock until `lock` or `try_lock` is called"]
+pub struct FileLock {
+    pub(super) targets: Vec<(PathBuf, Mode)>,
+    pub(super) descriptors: Vec<Descriptor>,
+    pub(super) place: Place,
+    pub(super) wait: Wait,
+    pub(super) retry_delay: Option<Duration>,
+}
+
+impl FileLock {
+    /// An exclusive lock on a data file, which need not exist; its directory must.
+    pub fn exclusive(path: impl Into<PathBuf>) -> Self {
+        Self::new(path.into(), Mode::Exclusive)
+    }
+
+    /// A shared lock on a data file, which need not exist; its directory must.
+    pub fn shared(path: impl Into<PathBuf>) -> Self {
+        Self::new(path.into(), Mode::Shared)
+    }
+
+    /// A lock on a data file in the given mode.
+    pub fn new(path: PathBuf, mode: Mode) -> Self {
+        Self::default().and(path, mode)
+    }
+
+    /// And an exclusive lock on another data file. A file that is named twice is locked once, in the
+    /// stronger mode.
+    pub fn and_exclusive(self, path: impl Into<PathBuf>) -> Self {
+        self.and(path.into(), Mode::Exclusive)
+    }
+
+    /// And a shared lock on another data file.
+    pub fn and_shared(self, path: impl Into<PathBuf>) -> Self {
+        self.and(path.into(), Mode::Shared)
+    }
+
+    /// And a lock on another data file in the given mode.
+    pub fn and(mut self, path: PathBuf, mode: Mode) -> Self {
+        self.targets.push((path, mode));
+        self
+    }
+
+    /// Keeps the lock files in this directory, made if need be, instead of `.gastown/locks` beside the
+    /// data. Data files of the same name then share a lock.
+    pub fn lock_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.place = Place::Directory(dir.into());
+        self
+    }
+
+    /// Locks the named files or directories themselves, as flock(1) does, instead of lock files. A file is
+    /// created if it does not exist, and never written to. One that is replaced by a rename takes its lock
+    /// with it: to lock data that is saved that way, use a lock file.
+    pub fn direct(mut self) -> Self {
+        self.place = Place::Itself;
+        self
+    }
+
+    /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
+    /// belongs to the open file description, so that whoever shares it holds the lock too. One that it
+    /// already holds is converted, and lost if the conversion is refused, as flock(2) says; on Linux, which
+    /// tells of it, it stays held when the guard is dropped, if it was shared shared again.
+    pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
+        self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
+        self
+    }
+
+    /// How long [`lock`](Self::lock) waits; for ever unless told.
+    pub fn wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Polls instead of waiting in the kernel, for file systems on which that misbehaves: 5 attempts this
+    /// far apart, 5 more at least 50 ms apart, then at least 100 ms.
+    pub fn retry_delay(mut self, delay: Duration) -> Self {
+        self.retry_delay = Some(delay);
+        self
+    }
+
+    /// Whether it names nothing to lock.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty() && self.descriptors.is_empty()
+    }
+
+    /// The data files, as they were named.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.targets.iter().map(|(path, _)| path.as_path())
+    }
+}
+
+/// An open file of the caller's that is to be locked.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    pub file: Arc<File>,
+    pub name: String,
+    pub mode: Mode,
+}
+
+/// Which lock was refused, and how it was wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub(super) data: PathBuf,
+    pub(super) lock: PathBuf,
+    pub(super) mode: Mode,
+    pub(super) kind: Kind,
+}
+
+impl Target {
+    /// The data file, as the caller named it.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The file whose lock it is, canonical. [`inspect`](super::inspect) tells who holds it.
+    #[must_use]
+    pub fn lock(&self) -> &Path {
+        &self.lock
+    }
+
+    /// The mode that was wanted.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// What kind of file the lock is on.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+}
