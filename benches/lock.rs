@@ -14,13 +14,13 @@ use std::path::Path;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fd_lock::RwLock;
-use gtlock::lock::{FileLock, Guard};
+use gtlock::lock::{Guard, Request};
 
 fn open(path: &Path) -> File {
     File::options().create(true).truncate(false).write(true).open(path).expect("it can be opened")
 }
 
-fn take(lock: &FileLock) -> Guard {
+fn take(lock: &Request) -> Guard {
     lock.lock().expect("nobody else holds it")
 }
 
@@ -28,9 +28,9 @@ fn exclusive(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("state.json");
     let mut group = c.benchmark_group("exclusive");
-    let lock = FileLock::exclusive(&path);
+    let lock = Request::exclusive(&path);
     group.bench_function("gtlock", |b| b.iter(|| take(&lock)));
-    let direct = FileLock::exclusive(&path).direct();
+    let direct = Request::exclusive(&path).direct();
     group.bench_function("gtlock, direct", |b| b.iter(|| take(&direct)));
     group.bench_function("fd-lock", |b| {
         b.iter(|| drop(RwLock::new(open(&path)).write().expect("nobody else holds it")));
@@ -42,9 +42,9 @@ fn shared(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("state.json");
     let mut group = c.benchmark_group("shared");
-    let lock = FileLock::shared(&path);
+    let lock = Request::shared(&path);
     group.bench_function("gtlock", |b| b.iter(|| take(&lock)));
-    let direct = FileLock::shared(&path).direct();
+    let direct = Request::shared(&path).direct();
     group.bench_function("gtlock, direct", |b| b.iter(|| take(&direct)));
     group.bench_function("fd-lock", |b| {
         b.iter(|| drop(RwLock::new(open(&path)).read().expect("nobody else holds it")));
@@ -55,7 +55,7 @@ fn shared(c: &mut Criterion) {
 /// One more reader, where so many are already in the record.
 fn readers_in_the_record(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let lock = FileLock::shared(dir.path().join("state.json"));
+    let lock = Request::shared(dir.path().join("state.json"));
     let mut group = c.benchmark_group("shared, beside readers");
     let mut readers = Vec::new();
     for count in [0, 10, 100, 500] {

@@ -13,7 +13,7 @@ use super::report;
 use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Error, FileLock, Guard, HELD_VARIABLE, Mode, Wait};
+use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
 use crate::sys::{self, Ended};
 
 /// Runs a command under locks.
@@ -43,14 +43,14 @@ pub fn try_run(args: &TryArgs) -> anyhow::Result<Exit> {
     under(&lock, &args.lock, &args.command)
 }
 
-fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<FileLock> {
+fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
     // Each once: a later entry takes the place of an earlier one.
     let descriptors = args.read_fd.iter().map(|&fd| (fd, Mode::Shared));
     let descriptors: BTreeMap<_, _> =
         descriptors.chain(args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
-    let mut lock = files.fold(FileLock::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
+    let mut lock = files.fold(Request::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {
         let file = open_descriptor(fd)?;
@@ -72,7 +72,7 @@ fn open_descriptor(fd: i32) -> anyhow::Result<std::fs::File> {
     sys::descriptor(fd).with_context(|| format!("descriptor {fd}: open it first, as in {fd}>FILE"))
 }
 
-fn under(lock: &FileLock, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
+fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
     for &fd in &args.unlock_fd {
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }

@@ -13,7 +13,7 @@ use super::{below, report};
 use crate::cli::StatusArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Error, Evidence, FileLock, Holder, Inspection, Kind, Mode, State, Waiters};
+use crate::lock::{self, Error, Evidence, Holder, Inspection, Kind, Mode, Request, State, Waiters};
 use crate::process::{Liveness, Processes};
 use crate::sys;
 
@@ -94,7 +94,7 @@ impl Asked {
 fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
     let lock_dir = args.lock_dir.as_deref();
     if args.direct {
-        let itself = |path: &PathBuf| FileLock::shared(path).direct().lock_paths();
+        let itself = |path: &PathBuf| Request::shared(path).direct().lock_paths();
         let found = args.paths.iter().map(itself);
         return found
             .map(|paths| paths.map(|mut paths| Asked::named(paths.remove(0), Kind::Itself)))
@@ -123,7 +123,7 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     let is_lock_name = path.file_name().is_some_and(lock::is_lock_name);
     let below = lock::lock_dir_below(path);
     let (is_directory, has_locks) = (is_directory(path), is_there(&below));
-    let mut data = FileLock::shared(path);
+    let mut data = Request::shared(path);
     if let Some(lock_dir) = lock_dir {
         data = data.lock_dir(lock_dir);
     }

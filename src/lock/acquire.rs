@@ -12,7 +12,7 @@ use super::gate::{self, Gate};
 use super::held::{self, Around};
 use super::request::Place;
 use super::{
-    FileLock, Guard, Inspection, Kind, Locked, Mode, State, Target, Wait, flock, holder, inspect, path,
+    Guard, Inspection, Kind, Locked, Mode, Request, State, Target, Wait, flock, holder, inspect, path,
     record, wait,
 };
 use crate::process::Processes;
@@ -43,7 +43,7 @@ pub struct Waiting<'a> {
 pub type OnWait<'a> = &'a mut dyn FnMut(Waiting<'_>) -> Option<Duration>;
 
 /// Takes all the locks of a request, or none.
-pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> {
+pub fn acquire(request: &Request, on_wait: OnWait<'_>) -> Result<Guard, Error> {
     let started = Instant::now();
     let mut waiter = Waiter {
         place: &request.place,
@@ -81,7 +81,7 @@ pub fn acquire(request: &FileLock, on_wait: OnWait<'_>) -> Result<Guard, Error> 
 }
 
 /// The lock files of a request in the one global order, bytewise by canonical path, each once.
-pub fn plan(request: &FileLock) -> Result<BTreeMap<PathBuf, Target>, Error> {
+pub fn plan(request: &Request) -> Result<BTreeMap<PathBuf, Target>, Error> {
     let mut wanted: BTreeMap<PathBuf, Target> = BTreeMap::new();
     for (data, mode) in &request.targets {
         let kind = request.place.kind();

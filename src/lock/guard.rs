@@ -47,7 +47,7 @@ impl Guard {
         self.locked.iter_mut().for_each(|locked| locked.afterwards = Afterwards::Left);
     }
 
-    /// The same for the locks on [open files of the caller's](super::FileLock::and_open_file) alone.
+    /// The same for the locks on [open files of the caller's](super::Request::and_open_file) alone.
     pub fn leave_descriptors(&mut self) {
         let callers = |locked: &&mut Locked| matches!(locked.target.kind, Kind::Descriptor(_));
         self.locked.iter_mut().filter(callers).for_each(|locked| locked.afterwards = Afterwards::Left);

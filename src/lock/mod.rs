@@ -30,12 +30,12 @@
 //!
 //! | Go | here |
 //! | --- | --- |
-//! | `New(path)` | [`FileLock::exclusive`], [`FileLock::shared`] |
-//! | `NewWithOptions(path, …)` | [`FileLock::wait`], [`FileLock::retry_delay`], [`FileLock::lock_dir`] |
-//! | `Lock()`, `TryLock()` | [`FileLock::lock`], [`FileLock::try_lock`] |
+//! | `New(path)` | [`Request::exclusive`], [`Request::shared`] |
+//! | `NewWithOptions(path, …)` | [`Request::wait`], [`Request::retry_delay`], [`Request::lock_dir`] |
+//! | `Lock()`, `TryLock()` | [`Request::lock`], [`Request::try_lock`] |
 //! | `Unlock()` | dropping the [`Guard`], or [`Guard::release`] |
-//! | `IsLocked()` | [`FileLock::is_locked`], which asks about any process |
-//! | `Path()`, `LockPath()` | [`FileLock::paths`], [`FileLock::lock_paths`] |
+//! | `IsLocked()` | [`Request::is_locked`], which asks about any process |
+//! | `Path()`, `LockPath()` | [`Request::paths`], [`Request::lock_paths`] |
 //! | `WithReadLock`, `WithWriteLock` | [`with_read_lock`], [`with_write_lock`] |
 //! | `CleanStaleLocks` | [`clean`] |
 //! | `ErrTimeout`, `ErrAlreadyLocked` | [`Error::TimedOut`] and [`Error::Busy`], [`Error::AlreadyLocked`] |
@@ -104,9 +104,9 @@
 //! ```
 //! # let dir = tempfile::tempdir()?;
 //! # let state = dir.path().join("state.json");
-//! use gtlock::lock::FileLock;
+//! use gtlock::lock::Request;
 //!
-//! let guard = FileLock::exclusive(&state).lock()?;
+//! let guard = Request::exclusive(&state).lock()?;
 //! std::fs::write(&state, "1")?;
 //! std::fs::write(&state, "2")?;
 //! drop(guard);
@@ -118,10 +118,10 @@
 //! ```
 //! # let dir = tempfile::tempdir()?;
 //! # let cache = dir.path().join("cache.json");
-//! use gtlock::lock::{Error, FileLock};
+//! use gtlock::lock::{Error, Request};
 //!
 //! if !cache.exists() {
-//!     match FileLock::exclusive(&cache).try_lock() {
+//!     match Request::exclusive(&cache).try_lock() {
 //!         Ok(_guard) if !cache.exists() => std::fs::write(&cache, "{}")?,
 //!         Ok(_) => {} // somebody was faster
 //!         Err(Error::Busy(_)) => {} // somebody is at it
@@ -138,9 +138,9 @@
 //! # let dir = tempfile::tempdir()?;
 //! # let (state, locks) = (dir.path().join("state.json"), dir.path().join("run"));
 //! use std::time::Duration;
-//! use gtlock::lock::{FileLock, Wait};
+//! use gtlock::lock::{Request, Wait};
 //!
-//! let lock = FileLock::exclusive(&state).lock_dir(&locks).wait(Wait::For(Duration::from_secs(5)));
+//! let lock = Request::exclusive(&state).lock_dir(&locks).wait(Wait::For(Duration::from_secs(5)));
 //! let _guard = lock.lock()?;
 //! assert!(locks.join("state.json.lock").exists());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -151,11 +151,11 @@
 //! ```
 //! # let dir = tempfile::tempdir()?;
 //! # let (from, to) = (dir.path().join("from.json"), dir.path().join("to.json"));
-//! use gtlock::lock::FileLock;
+//! use gtlock::lock::Request;
 //!
 //! std::thread::scope(|scope| {
-//!     scope.spawn(|| FileLock::exclusive(&from).and_exclusive(&to).lock().map(drop));
-//!     scope.spawn(|| FileLock::exclusive(&to).and_exclusive(&from).lock().map(drop));
+//!     scope.spawn(|| Request::exclusive(&from).and_exclusive(&to).lock().map(drop));
+//!     scope.spawn(|| Request::exclusive(&to).and_exclusive(&from).lock().map(drop));
 //! });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -186,14 +186,14 @@ pub use held::VARIABLE as HELD_VARIABLE;
 pub use holder::{Evidence, Holder, descriptor_holders};
 pub use inspect::{Inspection, State, Waiters, inspect};
 pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
-pub use request::{FileLock, Kind, Target, Wait};
+pub use request::{Kind, Request, Target, Wait};
 
 pub use crate::sys::{FileId, Mode, lock_on};
 
 use crate::process::Processes;
 
 /// What a request can be asked to do: here, so that `request.rs` knows nothing of how it is done.
-impl FileLock {
+impl Request {
     /// Takes the locks, all or none.
     ///
     /// # Errors
@@ -255,9 +255,9 @@ impl FileLock {
 ///
 /// # Errors
 ///
-/// As [`FileLock::lock`].
+/// As [`Request::lock`].
 pub fn with_read_lock<T>(path: impl Into<PathBuf>, read: impl FnOnce() -> T) -> Result<T, Error> {
-    let _guard = FileLock::shared(path).lock()?;
+    let _guard = Request::shared(path).lock()?;
     Ok(read())
 }
 
@@ -265,8 +265,8 @@ pub fn with_read_lock<T>(path: impl Into<PathBuf>, read: impl FnOnce() -> T) -> 
 ///
 /// # Errors
 ///
-/// As [`FileLock::lock`].
+/// As [`Request::lock`].
 pub fn with_write_lock<T>(path: impl Into<PathBuf>, update: impl FnOnce() -> T) -> Result<T, Error> {
-    let _guard = FileLock::exclusive(path).lock()?;
+    let _guard = Request::exclusive(path).lock()?;
     Ok(update())
 }

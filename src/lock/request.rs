@@ -58,7 +58,7 @@ impl Place {
 /// Cheap, and takes nothing by itself; it can be locked many times, from many threads.
 #[derive(Clone, Debug, Default)]
 #[must_use = "it takes no lock until `lock` or `try_lock` is called"]
-pub struct FileLock {
+pub struct Request {
     pub(super) targets: Vec<(PathBuf, Mode)>,
     pub(super) descriptors: Vec<Descriptor>,
     pub(super) place: Place,
@@ -66,7 +66,7 @@ pub struct FileLock {
     pub(super) retry_delay: Option<Duration>,
 }
 
-impl FileLock {
+impl Request {
     /// An exclusive lock on a data file, which need not exist; its directory must.
     pub fn exclusive(path: impl Into<PathBuf>) -> Self {
         Self::new(path.into(), Mode::Exclusive)

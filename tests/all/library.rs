@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file};
 use gtlock::lock::{
-    Action, Error, FileLock, LockDir, Mode, Reason, Wait, clean, with_read_lock, with_write_lock,
+    Action, Error, LockDir, Mode, Reason, Request, Wait, clean, with_read_lock, with_write_lock,
 };
 use predicates::prelude::*;
 
@@ -27,7 +27,7 @@ fn threads_that_increment_under_the_lock_lose_nothing() {
                     if worker % 2 == 0 {
                         with_write_lock(data, increment).expect("it waits for ever");
                     } else {
-                        let polling = FileLock::exclusive(data).retry_delay(Duration::from_micros(100));
+                        let polling = Request::exclusive(data).retry_delay(Duration::from_micros(100));
                         let _guard = polling.lock().expect("it waits for ever");
                         increment();
                     }
@@ -41,24 +41,24 @@ fn threads_that_increment_under_the_lock_lose_nothing() {
 #[test]
 fn readers_share_a_lock_and_keep_writers_out() {
     let (_dir, data) = data();
-    let first = FileLock::shared(&data).lock().expect("it is free");
-    let both = with_read_lock(&data, || FileLock::exclusive(&data).try_lock().map(drop));
+    let first = Request::shared(&data).lock().expect("it is free");
+    let both = with_read_lock(&data, || Request::exclusive(&data).try_lock().map(drop));
     assert!(matches!(both, Ok(Err(Error::Busy(_)))), "{both:?}");
     drop(first);
-    FileLock::exclusive(&data).try_lock().map(drop).expect("it is free");
+    Request::exclusive(&data).try_lock().map(drop).expect("it is free");
 }
 
 #[test]
 fn try_lock_is_busy_while_another_thread_or_process_holds_the_lock() {
     let (_dir, data) = data();
-    let busy = |mode| match FileLock::new(data.clone(), mode).try_lock() {
+    let busy = |mode| match Request::new(data.clone(), mode).try_lock() {
         Err(Error::Busy(target)) => {
             assert_eq!((target.data(), target.mode()), (data.as_path(), mode));
-            assert_eq!(target.lock(), FileLock::shared(&data).lock_paths().expect("a path")[0]);
+            assert_eq!(target.lock(), Request::shared(&data).lock_paths().expect("a path")[0]);
         }
         other => panic!("{other:?}"),
     };
-    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let guard = Request::exclusive(&data).lock().expect("it is free");
     busy(Mode::Shared);
     thread::scope(|scope| scope.spawn(|| busy(Mode::Exclusive)).join().expect("no panic"));
     assert_held(&data);
@@ -75,8 +75,8 @@ fn a_timeout_says_how_long_was_waited_and_leaves_no_lock_behind() {
     let other = dir.path().join("a.json");
     let timeout = Duration::from_millis(120);
     for delay in [None, Some(Duration::from_millis(1))] {
-        let guard = FileLock::exclusive(&data).lock().expect("it is free");
-        let mut request = FileLock::shared(&other).and_shared(&data).wait(Wait::For(timeout));
+        let guard = Request::exclusive(&data).lock().expect("it is free");
+        let mut request = Request::shared(&other).and_shared(&data).wait(Wait::For(timeout));
         if let Some(delay) = delay {
             request = request.retry_delay(delay);
         }
@@ -96,17 +96,17 @@ fn a_timeout_says_how_long_was_waited_and_leaves_no_lock_behind() {
         assert_free(&other);
         drop(guard);
         // Whoever timed out does not come to hold the lock after all.
-        crate::common::eventually("the lock is free", || FileLock::exclusive(&data).try_lock().is_ok());
+        crate::common::eventually("the lock is free", || Request::exclusive(&data).try_lock().is_ok());
     }
 }
 
 #[test]
 fn waiting_threads_of_one_process_are_not_taken_for_already_locked() {
     let (_dir, data) = data();
-    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let guard = Request::exclusive(&data).lock().expect("it is free");
     let (waits, waiting) = mpsc::channel();
     let waiter = thread::spawn({
-        let request = FileLock::exclusive(&data).wait(Wait::For(WATCHDOG));
+        let request = Request::exclusive(&data).wait(Wait::For(WATCHDOG));
         move || {
             let mut on_wait = |waiting: gtlock::lock::Waiting<'_>| {
                 waits.send(waiting.target.data().to_owned()).expect("the test listens");
@@ -125,9 +125,9 @@ fn waiting_threads_of_one_process_are_not_taken_for_already_locked() {
 fn a_watched_wait_is_told_of_again_when_it_asks_for_it() {
     let (_dir, data) = data();
     for delay in [None, Some(Duration::from_millis(1))] {
-        let mut guard = Some(FileLock::exclusive(&data).lock().expect("it is free"));
+        let mut guard = Some(Request::exclusive(&data).lock().expect("it is free"));
         let mut told = Vec::new();
-        let mut request = FileLock::exclusive(&data).wait(Wait::For(WATCHDOG));
+        let mut request = Request::exclusive(&data).wait(Wait::For(WATCHDOG));
         if let Some(delay) = delay {
             request = request.retry_delay(delay);
         }
@@ -147,17 +147,17 @@ fn a_watched_wait_is_told_of_again_when_it_asks_for_it() {
 #[test]
 fn an_uncontended_request_is_not_told_to_wait() {
     let (_dir, data) = data();
-    let guard = FileLock::exclusive(&data).lock_watched(&mut |_| panic!("nobody holds it"));
+    let guard = Request::exclusive(&data).lock_watched(&mut |_| panic!("nobody holds it"));
     assert!(guard.is_ok());
 }
 
 #[test]
 fn is_locked_tells_of_any_holder() {
     let (_dir, data) = data();
-    let lock = FileLock::exclusive(&data);
+    let lock = Request::exclusive(&data);
     assert!(!lock.is_locked().expect("it can be examined"), "no lock file yet");
     assert!(!data.with_file_name(".gastown").exists(), "nothing was created");
-    let guard = FileLock::shared(&data).lock().expect("it is free");
+    let guard = Request::shared(&data).lock().expect("it is free");
     assert!(lock.is_locked().expect("it can be examined"));
     drop(guard);
     assert!(!lock.is_locked().expect("it can be examined"));
@@ -172,7 +172,7 @@ fn lock_paths_are_canonical_in_order_and_each_once() {
     let (dir, data) = data();
     let locks = dir.path().canonicalize().expect("it is there").join(".gastown/locks");
     symlink("state.json", dir.path().join("alias")).expect("it can be made");
-    let request = FileLock::shared(&data)
+    let request = Request::shared(&data)
         .and_exclusive(dir.path().join("z"))
         .and_shared(dir.path().join("./a"))
         .and_exclusive(dir.path().join("alias"))
@@ -189,12 +189,12 @@ fn lock_paths_are_canonical_in_order_and_each_once() {
     );
     assert!(guard.locks().all(|locked| locked.unrecorded().is_none()));
 
-    let chosen = FileLock::exclusive(&data).lock_dir(dir.path().join("run"));
+    let chosen = Request::exclusive(&data).lock_dir(dir.path().join("run"));
     let expected = dir.path().canonicalize().expect("it is there").join("run/state.json.lock");
     drop(chosen.lock().expect("it is free"));
     assert_eq!(chosen.lock_paths().expect("they can be named"), std::slice::from_ref(&expected));
     symlink("run", dir.path().join("link")).expect("it can be made");
-    let through_link = FileLock::exclusive(&data).lock_dir(dir.path().join("link"));
+    let through_link = Request::exclusive(&data).lock_dir(dir.path().join("link"));
     assert_eq!(
         through_link.lock_paths().expect("they can be named"),
         [expected],
@@ -205,7 +205,7 @@ fn lock_paths_are_canonical_in_order_and_each_once() {
 #[test]
 fn a_guard_releases_when_it_is_dropped_and_when_its_thread_panics() {
     let (_dir, data) = data();
-    let guard = FileLock::exclusive(&data).lock().expect("it is free");
+    let guard = Request::exclusive(&data).lock().expect("it is free");
     let record = || fs::read_to_string(lock_file(&data)).expect("it is there");
     assert_eq!(record(), format!("{}\n", std::process::id()));
     drop(guard);
@@ -223,17 +223,17 @@ fn a_guard_releases_when_it_is_dropped_and_when_its_thread_panics() {
 fn release_reports_the_lock_files_that_were_replaced() {
     let (dir, data) = data();
     let other = dir.path().join("other.json");
-    let guard = FileLock::exclusive(&data).and_exclusive(&other).lock().expect("they are free");
+    let guard = Request::exclusive(&data).and_exclusive(&other).lock().expect("they are free");
     fs::remove_file(lock_file(&other)).expect("it is there");
     let replaced = guard.release();
-    assert_eq!(replaced, FileLock::exclusive(&other).lock_paths().expect("a path"));
+    assert_eq!(replaced, Request::exclusive(&other).lock_paths().expect("a path"));
 }
 
 #[test]
 fn errors_are_told_apart_and_name_the_path() {
     let (dir, data) = data();
     let nowhere = dir.path().join("missing/state.json");
-    match FileLock::exclusive(&nowhere).lock() {
+    match Request::exclusive(&nowhere).lock() {
         Err(Error::Invalid { path, reason }) => {
             assert_eq!(path, nowhere);
             assert!(reason.contains("does not exist"), "{reason}");
@@ -243,16 +243,16 @@ fn errors_are_told_apart_and_name_the_path() {
     assert_free(&data);
     fs::write(lock_file(&data), "content").expect("it can be written");
     let error =
-        FileLock::exclusive(&data).wait(Wait::For(Duration::ZERO)).lock().expect_err("foreign content");
+        Request::exclusive(&data).wait(Wait::For(Duration::ZERO)).lock().expect_err("foreign content");
     assert!(matches!(&error, Error::Invalid { path, .. } if path.ends_with("state.json.lock")), "{error:?}");
-    assert!(matches!(FileLock::exclusive(&data).is_locked(), Err(Error::Invalid { .. })));
+    assert!(matches!(Request::exclusive(&data).is_locked(), Err(Error::Invalid { .. })));
 }
 
 #[test]
 fn clean_says_what_it_removed_and_what_it_kept() {
     let (dir, data) = data();
     let locks = dir.path().join(".gastown/locks");
-    let _guard = FileLock::shared(&data).lock().expect("it is free");
+    let _guard = Request::shared(&data).lock().expect("it is free");
     fs::write(locks.join("free.lock"), "").expect("it can be written");
     fs::write(locks.join("foreign.lock"), "content").expect("it can be written");
     for action in [Action::Report, Action::Remove] {
@@ -270,13 +270,13 @@ fn clean_says_what_it_removed_and_what_it_kept() {
 #[test]
 fn a_thread_that_times_out_beside_clean_does_not_hold_a_removed_file() {
     let (_dir, data) = data();
-    let guard = FileLock::exclusive(&data).lock().expect("it is free");
-    let timed_out = FileLock::exclusive(&data).wait(Wait::For(Duration::from_millis(1))).lock();
+    let guard = Request::exclusive(&data).lock().expect("it is free");
+    let timed_out = Request::exclusive(&data).wait(Wait::For(Duration::from_millis(1))).lock();
     assert!(matches!(timed_out, Err(Error::TimedOut { .. })));
     fs::remove_file(lock_file(&data)).expect("it is there");
     // Another lock by now: one under the new file, one under the old.
-    let new = FileLock::exclusive(&data).try_lock().expect("a new file, which nobody holds");
+    let new = Request::exclusive(&data).try_lock().expect("a new file, which nobody holds");
     assert_eq!(guard.release().len(), 1);
-    assert!(FileLock::exclusive(&data).is_locked().expect("it can be examined"));
+    assert!(Request::exclusive(&data).is_locked().expect("it can be examined"));
     assert!(new.release().is_empty());
 }
