@@ -14,7 +14,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
 use super::super::Ended;
-use super::signals::{PASSED_ON, has_reached, is_from, is_ignored};
+use super::signals::{PASSED_ON, asks_to_end, has_reached, is_from, is_ignored};
 use super::spawn::{environment, spawn};
 
 /// Runs a command to its end, with this process's descriptors but for those in `close`, its directory,
@@ -39,17 +39,27 @@ pub fn run(command: &[OsString], variable: (&str, &OsStr), close: &[i32]) -> io:
             let _ = kill(child, signal);
         }
     };
+    let mut was_interrupted = false;
     // A Ctrl-C from before the command was there has not reached it.
     let early = signals.pending().filter(|signal| signal.si_signo != SIGCHLD && !is_from(child, signal));
-    early.for_each(|signal| pass_on(&signal));
+    early.for_each(|signal| {
+        was_interrupted |= asks_to_end(&signal);
+        pass_on(&signal);
+    });
     loop {
         if let Some(ended) = reap(child) {
+            // One that the terminal sent to both may have ended the command before it was looked at here.
+            was_interrupted |= signals.pending().any(|signal| asks_to_end(&signal));
             // Its handlers go with this process, which has nothing left to do. To take them away one by one
             // would be an eighth of all its instructions.
             std::mem::forget(signals);
-            return Ok(ended);
+            return Ok(match ended {
+                Ended::Exited(code) if was_interrupted => Ended::Interrupted(code),
+                ended => ended,
+            });
         }
         for signal in signals.wait() {
+            was_interrupted |= asks_to_end(&signal);
             if signal.si_signo != SIGCHLD && !is_from(child, &signal) && !has_reached(child, &signal) {
                 pass_on(&signal);
             }

@@ -48,6 +48,11 @@ pub fn end_on_signals() -> impl Drop {
     Ends(ends)
 }
 
+/// Whether a signal asks a process to end, so that a command that ends after it was cut off.
+pub fn asks_to_end(signal: &libc::siginfo_t) -> bool {
+    [SIGHUP, SIGINT, SIGQUIT, SIGTERM].contains(&signal.si_signo)
+}
+
 /// Whether the command itself sent a signal that this process got.
 pub fn is_from(child: Pid, signal: &libc::siginfo_t) -> bool {
     sender(signal) == Some(child.as_raw())
