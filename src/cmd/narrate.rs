@@ -9,7 +9,7 @@ use super::report;
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Target, Waiting};
-use crate::sys;
+use crate::sys::{self, FileId};
 
 /// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -94,10 +94,25 @@ impl Narrator {
         }
     }
 
+    /// Says who holds the locks of a command that was cut off.
+    pub fn left(&self, targets: &[(Target, FileId)]) {
+        if self.quiet {
+            return;
+        }
+        for (target, id) in targets {
+            if let Some(who) = report::inheritors(*id) {
+                report::say(&format!(
+                    "{}: the command was cut off; the lock stays with {who}",
+                    shown(target)
+                ));
+            }
+        }
+    }
+
     /// Tells how long the locks were held.
-    pub fn released(&self, targets: &[Target], held: Duration) {
+    pub fn released(&self, targets: &[(Target, FileId)], held: Duration) {
         if self.verbose {
-            for target in targets {
+            for (target, _) in targets {
                 say(&format!("{}: held for {}", shown(target), report::duration(held)));
             }
         }

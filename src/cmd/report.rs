@@ -10,8 +10,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Holder, Inspection, Kind, Mode, State, Target};
+use crate::lock::{self, Evidence, Holder, Inspection, Kind, Mode, State, Target};
 use crate::process::{Liveness, Processes};
+use crate::sys::{self, FileId};
 
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
@@ -132,6 +133,17 @@ pub fn who_holds(target: &Target) -> String {
         Ok(_) => "held a moment ago, free now".to_owned(),
         Err(e) => format!("held, but who holds it cannot be seen: {e}"),
     }
+}
+
+/// Who else has the open file through which this process locked a file; `None` if nobody can be seen.
+pub(super) fn inheritors(id: FileId) -> Option<String> {
+    let mut processes = Processes::default();
+    let holders: Vec<_> = sys::inheritors(id)
+        .into_iter()
+        .map(|pid| Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor })
+        .filter(|holder| holder.liveness != Liveness::Dead)
+        .collect();
+    (!holders.is_empty()).then(|| names(&holders))
 }
 
 /// What a lock of this mode is for.

@@ -1,7 +1,7 @@
 //! `gtlock run` and `gtlock try`, which is `run` that never waits.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Instant;
@@ -97,11 +97,20 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         return Ok(Exit::Success);
     }
     let since = Instant::now();
-    let exit = execute(&mut guard, args, command);
+    let ended = execute(&mut guard, args, command);
     let held = since.elapsed();
-    let targets: Vec<_> = guard.locks().map(|locked| locked.target().clone()).collect();
+    let targets: Vec<_> = guard.locks().map(|locked| (locked.target().clone(), locked.file_id())).collect();
+    let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
+    if is_left {
+        // What the command was running may still be writing: the locks are to last as long as what it inherited.
+        guard.leave();
+    }
     let replaced = guard.release();
-    narrator.released(&targets, held);
+    if is_left {
+        narrator.left(&targets);
+    } else {
+        narrator.released(&targets, held);
+    }
     for replaced in replaced {
         let found = if args.direct {
             "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
@@ -112,49 +121,51 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         };
         report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
-    exit
+    conclude(ended, &command[0])
 }
 
-fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
+/// Runs a command to its end.
+fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> io::Result<Ended> {
     let mut close: &[i32] = &[];
     let descriptors = [args.write_fd.as_slice(), &args.read_fd].concat();
     if args.close {
         close = &descriptors;
     } else {
-        guard.make_inheritable().context("the command cannot inherit the lock")?;
+        guard.make_inheritable().map_err(io::Error::other)?;
     }
-    let program = Escaped::new(&command[0]);
     let variable = (HELD_VARIABLE, &*guard.held_variable());
-    let ended = if args.no_fork {
-        sys::become_command(command, variable).map(|never| match never {})
-    } else {
-        sys::run(command, variable, close)
-    };
+    if args.no_fork {
+        match sys::become_command(command, variable)? {}
+    }
+    sys::run(command, variable, close)
+}
+
+/// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
+fn conclude(ended: io::Result<Ended>, program: &OsStr) -> anyhow::Result<Exit> {
+    let name = Escaped::new(program);
     match ended {
-        Ok(Ended::Exited(code)) => Ok(Exit::Command(code)),
+        Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
         Ok(Ended::Unknown(error)) => {
-            // It may still run: the locks are to last as long as what it inherited.
-            guard.leave();
             let error = io::Error::from_raw_os_error(error);
-            Err(error).with_context(|| format!("{program}: was started, but cannot be waited for"))
+            Err(error).with_context(|| format!("{name}: was started, but cannot be waited for"))
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {
-            let is_path = command[0].as_encoded_bytes().contains(&b'/');
-            let why = if is_path && Path::new(&command[0]).exists() {
+            let is_path = program.as_encoded_bytes().contains(&b'/');
+            let why = if is_path && Path::new(program).exists() {
                 "cannot be run: its interpreter was not found"
             } else {
                 "command not found"
             };
-            report::say(&format!("{program}: {why}"));
+            report::say(&format!("{name}: {why}"));
             Ok(Exit::NotFound)
         }
         // Not the command's fault: there was no process to be had, or no descriptor.
         Err(e) if matches!(e.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::Other) => {
-            Err(e).with_context(|| format!("{program}: cannot start a process"))
+            Err(e).with_context(|| format!("{name}: cannot start a process"))
         }
         Err(e) => {
-            report::say(&format!("{program}: cannot be run: {e}"));
+            report::say(&format!("{name}: cannot be run: {e}"));
             Ok(Exit::CannotRun)
         }
     }

@@ -100,6 +100,12 @@ impl Locked {
         &self.target
     }
 
+    /// Which file is locked.
+    #[must_use]
+    pub fn file_id(&self) -> FileId {
+        self.id
+    }
+
     /// Why the holder could not be recorded in the lock file, if it could not. The lock holds all the same.
     #[must_use]
     pub fn unrecorded(&self) -> Option<&io::Error> {
@@ -117,19 +123,20 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        match self.afterwards {
-            Afterwards::Released => {}
-            Afterwards::Left => return,
-            Afterwards::Shared => {
-                let _ = flock::try_lock(&self.file, Mode::Shared); // which nobody can refuse
-                return;
-            }
-        }
+        // Also if the lock is left: this process holds it no longer.
         if self.unrecorded.is_none() && self.target.kind == Kind::LockFile {
             // Failing that, the record is stale, and taken for what it is.
             let _ = record::remove(&self.file, &self.target.lock, self.target.mode);
         }
-        // Explicitly, not by closing: a process that the command left behind has the descriptor too.
-        let _ = flock::unlock(&self.file);
+        match self.afterwards {
+            // Explicitly, not by closing: a process that the command left behind has the descriptor too.
+            Afterwards::Released => {
+                let _ = flock::unlock(&self.file);
+            }
+            Afterwards::Left => {}
+            Afterwards::Shared => {
+                let _ = flock::try_lock(&self.file, Mode::Shared); // which nobody can refuse
+            }
+        }
     }
 }

@@ -27,6 +27,11 @@ pub fn descriptor_holders(_: FileId) -> Vec<u32> {
     Vec::new()
 }
 
+/// Not to be had from this system's kernel.
+pub fn inheritors(_: FileId) -> Vec<u32> {
+    Vec::new()
+}
+
 /// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
 pub fn may_hold_lock(_: u32, _: FileId) -> bool {
     true

@@ -75,11 +75,22 @@ pub enum Access {
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// It returned this code.
+    /// It returned this code, by itself.
     Exited(i32),
-    /// This signal killed it.
+    /// It returned this code after a signal that asks a process to end: what it was running may still run.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
+    Interrupted(i32),
+    /// This signal killed it: what it was running may still run.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Killed(i32),
     /// How is not known, nor whether it has: waiting for it failed with this error of the system.
     Unknown(i32),
+}
+
+impl Ended {
+    /// Whether it may have been cut off in the middle of something that goes on without it.
+    #[must_use]
+    pub fn is_cut_off(self) -> bool {
+        !matches!(self, Self::Exited(_))
+    }
 }

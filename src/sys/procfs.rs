@@ -68,6 +68,20 @@ pub fn descriptor_holders(id: FileId) -> Vec<u32> {
     pids
 }
 
+/// The other processes that have a descriptor through which a flock that this process took on the file is still
+/// held, as the kernel notes who took it.
+pub fn inheritors(id: FileId) -> Vec<u32> {
+    let me = std::process::id();
+    let is_mine = |fd: DirEntry| locks_in(&fdinfo(&fd)).any(|line| line.pid == me && line.inode == id.inode);
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let others = processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid: &u32| pid != me);
+    let mut pids: Vec<u32> = others.filter(|pid| descriptors(&pid.to_string()).any(is_mine)).collect();
+    pids.sort_unstable();
+    pids
+}
+
 /// Whether a process may hold a flock on the file: not if its descriptors can be seen and none is on it.
 pub fn may_hold_lock(pid: u32, id: FileId) -> bool {
     let Ok(mut descriptors) = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")) else {

@@ -23,13 +23,17 @@ use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 use super::{Access, Entry, FileId, Stat};
 
 mod child;
+mod signals;
+mod spawn;
 mod start;
 
 /// The path of a file without links.
 pub use std::fs::canonicalize;
 
-use child::is_ignored;
-pub use child::{become_command, die_of, end_on_signals, run};
+pub use child::run;
+use signals::is_ignored;
+pub use signals::{die_of, end_on_signals};
+pub use spawn::become_command;
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
 const INHERITED_FROM: i32 = 100;

@@ -1,12 +1,17 @@
 //! How long a lock lasts, and what the command inherits of it.
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::common::{
-    Holder, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, shell,
-    to_its_end,
+    Holder, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, lock_file,
+    shell, status_of, to_its_end,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 
 #[test]
@@ -53,12 +58,147 @@ fn a_daemon_left_behind_does_not_keep_the_lock() {
     holder.prove_held();
 }
 
+/// A command that leaves a `cat` running when it is cut off, which the signal of timeout(1) to the whole group does
+/// not end. Before it starts that, it does what `$1` says.
+const TWO_PIECES: &str = r#"eval "$1"; exec 3<&0; (trap "" TERM; exec cat) <&3 & wait; exit 4"#;
+
+/// A gtlock, given here without its command, that runs [`TWO_PIECES`]. What it says goes to `$1.said`.
+fn in_two_pieces(request: &str, first: &str, data: &Path) -> Holder {
+    let script = format!(r#"exec {request} -- sh -c "$2" sh "$3" 2>"$1.said""#);
+    Holder::running(shell(&script, data).args([TWO_PIECES, first]))
+}
+
+fn said(data: &Path) -> String {
+    let mut said = data.as_os_str().to_owned();
+    said.push(".said");
+    fs::read_to_string(said).expect("the shell has made it")
+}
+
+/// How the command of a gtlock is cut off.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// gtlock gets this signal.
+    Sent(Signal),
+    /// The command itself gets SIGKILL.
+    Killed,
+}
+
+impl Cut {
+    fn now(self, holder: &mut Holder) -> ExitStatus {
+        let gtlock = Pid::from_raw(holder.pid().try_into().expect("a process ID"));
+        match self {
+            Self::Sent(signal) => kill(gtlock, signal).expect("gtlock is there"),
+            Self::Killed => {
+                let children = format!("/proc/{gtlock}/task/{gtlock}/children");
+                let child = fs::read_to_string(children).expect("gtlock is there");
+                let child = Pid::from_raw(child.trim().parse().expect("a process ID"));
+                kill(child, Signal::SIGKILL).expect("the command is there");
+            }
+        }
+        holder.end()
+    }
+}
+
 #[test]
-fn a_daemon_left_behind_does_not_keep_the_lock_of_a_command_killed_by_a_signal() {
+fn what_a_command_that_is_cut_off_leaves_running_keeps_the_lock_until_it_ends() {
+    let exits = "trap 'exit 3' HUP INT QUIT TERM";
+    let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+    let mut cases: Vec<_> = signals.into_iter().map(|signal| (Cut::Sent(signal), ":")).collect();
+    cases.extend(signals.into_iter().map(|signal| (Cut::Sent(signal), exits)));
+    cases.push((Cut::Sent(Signal::SIGUSR1), ":")); // of which it dies
+    if cfg!(target_os = "linux") {
+        cases.push((Cut::Killed, ":"));
+    }
+    for (cut, first) in cases {
+        let (_dir, data) = data();
+        let mut holder = in_two_pieces(r#"gtlock run --write "$1""#, first, &data);
+        let ended = cut.now(&mut holder);
+        match cut {
+            _ if first == exits => assert_eq!(ended.code(), Some(3), "{cut:?}"),
+            Cut::Sent(signal) => assert_eq!(ended.signal(), Some(signal as i32)),
+            Cut::Killed => assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32)),
+        }
+        holder.prove_held();
+        assert_held(&data);
+        assert_eq!(
+            fs::read_to_string(lock_file(&data)).expect("it is there"),
+            "",
+            "gtlock holds it no longer"
+        );
+        if cfg!(target_os = "linux") {
+            let holders = status_of(&data)["holders"].clone();
+            let holder = &holders[0];
+            assert_eq!(holders.as_array().map(Vec::len), Some(1), "{holders}");
+            assert_eq!(holder["command"], serde_json::json!(["cat"]));
+            let stays = format!("the command was cut off; the lock stays with {} (cat)\n", holder["pid"]);
+            assert_eq!(said(&data), format!("gtlock: {}: {stays}", data.display()));
+        }
+        drop(holder); // ends the cat
+        eventually("the lock is free", || gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok());
+    }
+}
+
+#[test]
+fn every_kind_of_lock_is_kept_for_what_a_command_that_is_cut_off_leaves_running() {
+    for (request, asked) in [
+        (r#"gtlock run --read "$1""#, "--write"),
+        (r#"gtlock try --write "$1""#, "--read"),
+        (r#"gtlock run --write "$1.other" --write "$1""#, "--read"),
+        (r#"gtlock run --direct --write "$1""#, "--direct --read"),
+        (r#"gtlock run --direct --read "$1""#, "--direct --write"),
+        (r#"9>"$1" gtlock run --write-fd 9"#, "--direct --read"),
+        (r#"9>"$1" gtlock run --read-fd 9"#, "--direct --write"),
+        (r#"timeout 60 gtlock run --write "$1""#, "--read"),
+    ] {
+        let (_dir, data) = data();
+        let mut holder = in_two_pieces(request, ":", &data);
+        Cut::Sent(Signal::SIGTERM).now(&mut holder);
+        holder.prove_held();
+        let ask = || gtlock().args(["try", "-q"]).args(asked.split(' ')).arg(&data).ok().is_ok();
+        assert!(!ask(), "{request}");
+        drop(holder); // ends the cat
+        eventually("the lock is free", ask);
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_command_that_is_cut_off_and_leaves_nothing_running() {
     let (_dir, data) = data();
-    let script = r#"exec gtlock run --write "$1" -- sh -c 'exec 3<&0; cat <&3 & kill -KILL $$'"#;
-    let mut holder = Holder::running(&mut shell(script, &data));
-    assert!(!holder.end().success());
+    let mut holder = in_two_pieces(r#"gtlock run --write "$1""#, "exec cat", &data);
+    Cut::Sent(Signal::SIGTERM).now(&mut holder);
+    assert_eq!(said(&data), "");
+    assert_free(&data);
+}
+
+#[test]
+fn with_quiet_nothing_is_said_of_who_keeps_the_lock() {
+    let (_dir, data) = data();
+    let mut holder = in_two_pieces(r#"gtlock run -q --write "$1""#, ":", &data);
+    Cut::Sent(Signal::SIGTERM).now(&mut holder);
+    assert_eq!(said(&data), "");
+    assert_held(&data);
+}
+
+#[test]
+fn a_command_that_does_not_inherit_the_lock_cannot_keep_it() {
+    for (request, asked) in [
+        (r#"gtlock run -o --write "$1""#, "--write"),
+        (r#"9>"$1" gtlock run -o --write-fd 9"#, "--direct --write"),
+    ] {
+        let (_dir, data) = data();
+        let mut holder = in_two_pieces(request, ":", &data);
+        Cut::Sent(Signal::SIGTERM).now(&mut holder);
+        assert_eq!(said(&data), "");
+        gtlock().args(["try"]).args(asked.split(' ')).arg(&data).assert().success();
+        holder.prove_held();
+    }
+}
+
+#[test]
+fn a_command_that_ends_by_itself_after_another_signal_frees_the_lock() {
+    let (_dir, data) = data();
+    let mut holder = in_two_pieces(r#"gtlock run --write "$1""#, "trap 'exit 3' USR1", &data);
+    assert_eq!(Cut::Sent(Signal::SIGUSR1).now(&mut holder).code(), Some(3));
     assert_free(&data);
     holder.prove_held();
 }
@@ -311,7 +451,7 @@ fn lines_of_the_dead_stay_in_a_record_until_it_is_long() {
 fn a_record_that_is_full_of_the_living_does_without_another_line() {
     let (_dir, data) = data();
     assert_free(&data);
-    let full = format!("{}\n", std::process::id()).repeat(1000)[..4096].to_owned();
+    let full = format!("{}\n", std::process::id()).repeat(2048)[..4096].to_owned();
     let full = full[..=full.rfind('\n').expect("a line")].to_owned();
     std::fs::write(lock_file(&data), &full).expect("it can be written");
     let said = predicate::str::contains(

@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use crate::common::{
-    Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock_process,
-    process,
+    Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock,
+    gtlock_process, process,
 };
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -145,6 +145,32 @@ fn ctrl_c_ends_gtlock_with_its_command() {
     let ended = terminal.end();
     assert_eq!(ended.signal(), Some(libc::SIGINT), "{ended}");
     assert_free(&data);
+}
+
+#[test]
+fn what_outlives_ctrl_c_keeps_the_lock() {
+    for (first, code) in [("", 130), ("trap \"exit 3\" INT;", 3)] {
+        let (_dir, data) = data();
+        // What a shell runs in the background does not hear of Ctrl-C. It lives as long as the terminal.
+        let script = format!(
+            r#"trap : INT
+            gtlock run --write "$1" -- sh -c 'exec 3<&0; {first} {{ echo ready; exec cat <&3; }} & wait'
+            echo "ended $?"
+            while :; do read -r go; done"#
+        );
+        let mut terminal = Terminal::script("sh", &script, &data);
+        terminal.shows("ready");
+        terminal.types(CTRL_C);
+        let stays = terminal.screen.line();
+        let stays = stays
+            .split_once(": the command was cut off; the lock stays with ")
+            .map(|(_, who)| who.to_owned());
+        assert!(stays.as_ref().is_some_and(|who| who.ends_with(" (cat)")), "{stays:?}");
+        terminal.shows(&format!("ended {code}"));
+        assert_held(&data);
+        drop(terminal);
+        eventually("the lock is free", || gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok());
+    }
 }
 
 #[test]
