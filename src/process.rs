@@ -1,6 +1,7 @@
 //! What a process ID is: alive, since when, running which command.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
@@ -68,6 +69,15 @@ impl Processes {
             pid = parent;
         }
         Some(ancestors)
+    }
+
+    /// Whether a process runs gtlock.
+    pub fn is_gtlock(&mut self, pid: u32) -> bool {
+        let Liveness::Alive(process) = self.look_at(pid) else { return false };
+        process
+            .command
+            .first()
+            .is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()))
     }
 
     fn refreshed(&mut self, pid: u32) -> Option<&sysinfo::Process> {

@@ -167,7 +167,7 @@ fn is_there(locks: &Path) -> Result<bool, Error> {
 
 /// Whether a lock directory, or the one above it, is a link to nothing.
 fn leads_nowhere(locks: &Path) -> bool {
-    locks.ancestors().take(2).any(lock::leads_nowhere)
+    locks.ancestors().take(2).any(lock::is_dangling)
 }
 
 fn at(path: &Path, metadata: io::Result<Metadata>) -> Result<Option<Metadata>, Error> {

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::{Error, Mode, flock, path, record};
-use crate::sys;
+use crate::sys::{self, Missing, places};
 
 /// A thread is not worth its start for fewer lock files.
-const FEWEST_FOR_A_THREAD: usize = 1000;
+const MIN_PER_THREAD: usize = 1000;
 
 /// A directory to clean.
 #[derive(Clone, Copy, Debug)]
@@ -72,31 +72,23 @@ pub enum Reason {
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
     let fail = |e| Error::io(named, e);
-    let Some(canonical) = found(sys::canonicalize(named)).map_err(fail)? else {
-        return Ok(Cleaned::default());
+    // From here on nothing goes by a path: whatever comes to be in the place of this directory is not touched.
+    let is_default = matches!(dir, LockDir::Default(_));
+    let opened = match sys::Dir::open(named) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory && is_default => {
+            return Err(not_a_lock_dir(named));
+        }
+        opened => opened.map_err(fail)?,
     };
-    if matches!(dir, LockDir::Default(_)) && !path::is_lock_dir(&canonical) {
-        return Err(Error::invalid(
-            named,
-            "is not a directory named .gastown/locks; name one, or give a directory that holds only \
-             lock files with --lock-dir",
-        ));
-    }
-    let Some(opened) = found(sys::Dir::open(&canonical)).map_err(fail)? else {
-        return Ok(Cleaned::default());
-    };
-    // Whoever may rename it could have put a link to another in its place since.
-    let Some(again) = found(sys::canonicalize(&canonical)).map_err(fail)? else {
-        return Ok(Cleaned::default());
-    };
-    if again != canonical || !opened.is_at(&canonical).map_err(fail)? {
-        return Err(Error::invalid(named, "was replaced by another while it was opened; try again"));
+    if is_default && !path::is_default_lock_dir(&opened).map_err(fail)? {
+        return Err(not_a_lock_dir(named));
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;
     let entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
     // Most of the work is the kernel's, and most of that can go on side by side.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = entries.len().div_ceil(cores).max(FEWEST_FOR_A_THREAD);
+    let share = entries.len().div_ceil(cores).max(MIN_PER_THREAD);
     let (first, rest) = entries.split_at(share.min(entries.len()));
     let work = |entries| clean_all(&opened, entries, named, action);
     let mut cleaned = thread::scope(|scope| {
@@ -115,6 +107,14 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     cleaned.removed.sort_unstable();
     cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(cleaned)
+}
+
+fn not_a_lock_dir(named: &Path) -> Error {
+    Error::invalid(
+        named,
+        "is not a directory named .gastown/locks; name one, or give a directory that holds only lock files with \
+         --lock-dir",
+    )
 }
 
 /// What was found; `None` if it was not there.
@@ -139,7 +139,7 @@ fn clean_all(dir: &sys::Dir, entries: &[sys::Entry], named: &Path, action: Actio
     cleaned
 }
 
-/// Whether a file of this name in a lock directory is a lock, or the gate of one.
+/// Whether a file of this name in a lock directory is a lock, or a gate, which earlier versions left.
 #[must_use]
 pub fn is_lock_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
@@ -158,12 +158,16 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
     if !entry.is_file {
         return Ok(Verdict::Kept(Reason::NotALockFile)); // a device is not even opened
     }
-    let Some(file) = found(dir.open_lock(name))? else { return Ok(Verdict::Gone) };
+    let Some(file) = found(dir.open_lock(name.as_ref(), Missing::Leave))? else { return Ok(Verdict::Gone) };
+    // Somebody waits for it, or locks it in another way, which does not exclude ours.
+    if places::is_locked(&file) {
+        return Ok(Verdict::Kept(Reason::Held));
+    }
     if !flock::try_lock(&file, Mode::Exclusive)? {
         return Ok(Verdict::Kept(Reason::Held));
     }
     let stat = sys::stat(&file)?;
-    if dir.stat(name)?.is_none_or(|there| there.id != stat.id) {
+    if dir.stat_in(name.as_ref())?.is_none_or(|there| there.id != stat.id) {
         return Ok(Verdict::Gone);
     }
     // Its content is looked at under the lock, since a holder may write to it.

@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::Target;
-use super::acquire::MOST_MISMATCHES;
+use super::nested::HeldBy;
+use super::request::{MAX_REPLACED, Target};
 use crate::escape::Escaped;
-use crate::sys;
+use crate::sys::Dir;
 
 /// Why a lock was not obtained. Only [`Busy`](Error::Busy) and [`TimedOut`](Error::TimedOut) mean
 /// that somebody else holds it; every other failure is reported as what it is.
@@ -28,16 +28,14 @@ pub enum Error {
         waited: Duration,
     },
 
-    /// The lock is held by an ancestor of this process (named in `GTLOCK_HELD`), or through a
-    /// descriptor that this process inherited: to wait for it would be to wait for ever.
-    #[error("{}: already locked by {}, inside which this runs; waiting for it would never end: \
-        drop the inner lock, or lock another file", Escaped::new(.target.data()),
-        ancestor.map_or("an inherited descriptor".to_owned(), |pid| format!("process {pid}")))]
+    /// The lock is held around this request: to wait for it would be to wait for ever.
+    #[error("{}: already locked by {by}; waiting for it would never end: \
+        drop the inner lock, or lock another file", Escaped::new(.target.data()))]
     AlreadyLocked {
-        /// The lock that this process's ancestor holds.
+        /// The lock that is held.
         target: Target,
-        /// The ancestor; `None` if only the inherited descriptor shows the lock.
-        ancestor: Option<u32>,
+        /// By whom.
+        by: HeldBy,
     },
 
     /// What was named cannot be locked: a bad name, or something at the lock file's place that is
@@ -49,6 +47,13 @@ pub enum Error {
         /// What is wrong with it, and the remedy.
         reason: String,
     },
+
+    /// These lock files were unlinked or replaced while they were locked: others may have held the same locks at the
+    /// same time. A program that removes lock files without gtlock's rules did it.
+    #[error("{}: the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
+        too; find out which program removes lock files (gtlock clean is safe)",
+        Escaped::new(.0.first().map_or(Path::new(""), PathBuf::as_path)))]
+    Replaced(Vec<PathBuf>),
 
     /// The operating system refused an operation.
     #[error("{}: {error}", Escaped::new(.path))]
@@ -85,8 +90,8 @@ pub fn foreign(lock: &Path) -> Error {
 }
 
 /// The error for something at a lock path that is no regular file.
-pub fn not_a_lock_file(lock: &Path) -> Option<Error> {
-    let kind = sys::odd_kind(lock)?;
+pub fn not_a_lock_file(dir: &Dir, file: &Path, lock: &Path) -> Option<Error> {
+    let kind = dir.non_regular_kind(file)?;
     Some(Error::invalid(
         lock,
         format!("is not a lock file but {kind}; move it away, or choose another --lock-dir"),
@@ -94,12 +99,12 @@ pub fn not_a_lock_file(lock: &Path) -> Option<Error> {
 }
 
 /// The error for a path that never stays the same file.
-pub fn unstable(path: &Path) -> Error {
+pub fn replaced_too_often(path: &Path) -> Error {
     Error::invalid(
         path,
         format!(
-            "was replaced {MOST_MISMATCHES} times while being locked; \
-             its file system may have no stable inodes: choose a --lock-dir on another"
+            "was replaced {MAX_REPLACED} times while being locked; its file system may have no stable inodes: \
+             choose a --lock-dir on another"
         ),
     )
 }

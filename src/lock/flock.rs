@@ -7,6 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Mode;
+use crate::sys;
+
+/// How long a lock may be held in passing, by whoever only looks at it (`status`, `clean`): long enough to be
+/// scheduled and let go. A lock that can be taken within it counts as free.
+pub const PASSING_LOOK: Duration = Duration::from_millis(50);
 
 /// Takes the lock if nobody holds a conflicting one; `false` if somebody does.
 ///
@@ -32,31 +37,31 @@ pub fn try_convert(file: &File, mode: Mode) -> io::Result<bool> {
     try_lock(file, mode)
 }
 
-/// Takes the lock if it can be had within `patience`, trying every `pause`; `false` if not. Unlike a wait in the
-/// kernel it can be given up, and leaves no thread behind.
-pub fn try_for(file: &File, mode: Mode, patience: Duration, pause: Duration) -> io::Result<bool> {
+/// Takes the lock if it becomes free within `patience`; `false` if not.
+pub fn try_for(file: &File, mode: Mode, patience: Duration) -> io::Result<bool> {
     let until = Instant::now() + patience;
     while !try_lock(file, mode)? {
         if Instant::now() >= until {
             return Ok(false);
         }
-        thread::sleep(pause);
+        thread::sleep(patience / 50);
     }
     Ok(true)
 }
 
-/// Takes the lock, waiting in the kernel for as long as it takes.
+/// Takes the lock, waiting in the kernel until it is free or a signal
+/// [interrupts](io::ErrorKind::Interrupted) the wait.
 pub fn lock(file: &File, mode: Mode) -> io::Result<()> {
-    loop {
-        let taken = match mode {
-            Mode::Shared => fs2::FileExt::lock_shared(file),
-            Mode::Exclusive => fs2::FileExt::lock_exclusive(file),
-        };
-        match taken {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            taken => return taken,
-        }
+    match mode {
+        Mode::Shared => fs2::FileExt::lock_shared(file),
+        Mode::Exclusive => fs2::FileExt::lock_exclusive(file),
     }
+}
+
+/// Whether a lock was refused because the file is not open for writing: where flock is emulated, as on NFS, an
+/// exclusive lock wants that.
+pub fn wants_writing(error: &io::Error, mode: Mode) -> bool {
+    mode == Mode::Exclusive && sys::is_bad_descriptor(error)
 }
 
 /// Drops the lock for everyone who shares this open file description, children included.

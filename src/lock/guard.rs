@@ -1,18 +1,27 @@
 //! Locks that are held.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
 
-use super::{Kind, Mode, Target, flock, held, record};
+use super::descriptor::OnDrop;
+use super::file::LockFile;
+use super::nested::{self, Own};
+use super::{Kind, Mode, Target, flock, record};
+use crate::escape::Escaped;
 use crate::sys::{self, FileId, Stat};
 
 /// Locks that are held; dropping it releases them.
-#[derive(Debug)]
+///
+/// It belongs to the thread and to the process that took it. In a process forked off, dropping the copy releases
+/// nothing.
+#[derive(Debug, Default)]
 #[must_use = "the locks are released as soon as this is dropped"]
 pub struct Guard {
-    pub(super) locked: Vec<Locked>,
+    locked: Vec<Locked>,
+    /// A thread that waits for a lock of its own is told so; moved to another, it could not be.
+    of_this_thread: PhantomData<*const ()>,
 }
 
 impl Guard {
@@ -21,12 +30,32 @@ impl Guard {
         self.locked.iter()
     }
 
+    pub(super) fn push(&mut self, locked: Locked) {
+        self.locked.push(locked);
+    }
+
+    /// Releases all, unless all are wanted.
+    pub(super) fn keep_if_all(&mut self, is_wanted: impl Fn(&Locked) -> bool) {
+        if !self.locked.iter().all(is_wanted) {
+            self.clear();
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.locked.clear();
+    }
+
     /// Releases the locks. Returns the lock files that somebody had meanwhile unlinked or replaced: others
     /// may have held the same lock at the same time.
     #[must_use = "a lock file that was replaced means that others may have held the lock too"]
-    pub fn release(self) -> Vec<PathBuf> {
-        let replaced = self.locked.iter().filter(|locked| locked.was_replaced());
-        replaced.map(|locked| locked.target.lock.clone()).collect()
+    pub fn release(mut self) -> Vec<PathBuf> {
+        let replaced = self.replaced().map(Path::to_owned).collect();
+        self.clear();
+        replaced
+    }
+
+    fn replaced(&self) -> impl Iterator<Item = &Path> {
+        self.locked.iter().filter(|locked| locked.was_replaced()).map(|locked| locked.target.lock())
     }
 
     /// Lets commands run from now on inherit the locks' descriptors: should this process be killed, the
@@ -37,61 +66,69 @@ impl Guard {
     /// What the system said, for example that there are no descriptors left.
     pub fn make_inheritable(&mut self) -> io::Result<()> {
         // The caller's descriptors are inherited as it is.
-        let ours = |locked: &&mut Locked| !matches!(locked.target.kind, Kind::Descriptor(_));
-        self.locked.iter_mut().filter(ours).try_for_each(|locked| sys::make_inheritable(&mut locked.file))
+        let ours = |locked: &&mut Locked| !matches!(locked.target.kind(), Kind::Descriptor(_));
+        self.locked
+            .iter_mut()
+            .filter(ours)
+            .try_for_each(|locked| sys::make_inheritable(&mut locked.file.file))
     }
 
     /// Leaves the locks to whoever shares the open file descriptions that they are on, such as commands that
     /// have [inherited](Self::make_inheritable) them, when this is dropped. What nobody shares is released then.
     pub fn leave(&mut self) {
-        self.locked.iter_mut().for_each(|locked| locked.afterwards = Afterwards::Left);
+        self.locked.iter_mut().for_each(|locked| locked.on_drop = OnDrop::Keep);
     }
 
     /// The same for the locks on [open files of the caller's](super::Request::and_open_file) alone.
     pub fn leave_descriptors(&mut self) {
-        let callers = |locked: &&mut Locked| matches!(locked.target.kind, Kind::Descriptor(_));
-        self.locked.iter_mut().filter(callers).for_each(|locked| locked.afterwards = Afterwards::Left);
+        let callers = |locked: &&mut Locked| matches!(locked.target.kind(), Kind::Descriptor(_));
+        self.locked.iter_mut().filter(callers).for_each(|locked| locked.on_drop = OnDrop::Keep);
     }
 
     /// The value of `GTLOCK_HELD` for a command run under these locks.
     #[must_use]
     pub fn held_variable(&self) -> OsString {
-        held::for_child(self.locked.iter().map(|locked| locked.id))
+        nested::for_child(self.locked.iter().map(Locked::file_id))
     }
 }
 
-/// One lock that is held. Released when dropped, unless it is left.
-#[derive(Debug)]
-pub struct Locked {
-    pub(super) target: Target,
-    pub(super) id: FileId,
-    file: File,
-    unrecorded: Option<io::Error>,
-    /// What becomes of it when this is dropped.
-    pub(super) afterwards: Afterwards,
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.locked.iter().any(|locked| !locked.own.is_this_process()) {
+            return;
+        }
+        for lock in self.replaced() {
+            eprintln!(
+                "gtlock: {}: the lock file was unlinked or replaced while it was locked, so that others may have \
+                 held the lock too",
+                Escaped::new(lock)
+            );
+        }
+    }
 }
 
-/// What becomes of a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Afterwards {
-    /// It is released.
-    Released,
-    /// It stays as it is.
-    Left,
-    /// It is shared again, as the caller had it before.
-    Shared,
+/// One lock that is held. Released when dropped, unless it is kept.
+#[derive(Debug)]
+pub struct Locked {
+    target: Target,
+    file: LockFile,
+    own: Own,
+    unrecorded: Option<io::Error>,
+    /// What becomes of it when this is dropped.
+    on_drop: OnDrop,
 }
 
 impl Locked {
-    pub(super) fn new(file: File, stat: Stat, target: Target) -> Self {
-        let recorded = if target.kind != Kind::LockFile {
+    pub(super) fn new(file: LockFile, stat: Stat, target: Target, on_drop: OnDrop) -> Self {
+        let recorded = if target.kind() != Kind::LockFile {
             Ok(()) // not ours to write to
         } else if stat.links == 1 {
-            record::add(&file, &target.lock, target.mode)
+            record::add(&file.file, target.lock(), target.mode())
         } else {
             Err(io::Error::other("it has more than one name"))
         };
-        Self { target, id: stat.id, file, unrecorded: recorded.err(), afterwards: Afterwards::Released }
+        let own = Own::register(file.id);
+        Self { target, file, own, unrecorded: recorded.err(), on_drop }
     }
 
     /// Which lock it is.
@@ -103,7 +140,7 @@ impl Locked {
     /// Which file is locked.
     #[must_use]
     pub fn file_id(&self) -> FileId {
-        self.id
+        self.file.id
     }
 
     /// Why the holder could not be recorded in the lock file, if it could not. The lock holds all the same.
@@ -112,30 +149,39 @@ impl Locked {
         self.unrecorded.as_ref()
     }
 
+    /// Whether this is the lock that is wanted, or a stronger one on the same file.
+    pub(super) fn is(&self, target: &Target, file: &LockFile) -> bool {
+        let is_descriptor = |kind| matches!(kind, Kind::Descriptor(_));
+        self.file.id == file.id
+            && self.target.mode() >= target.mode()
+            && !is_descriptor(self.target.kind())
+            && !is_descriptor(target.kind())
+    }
+
     fn was_replaced(&self) -> bool {
-        if matches!(self.target.kind, Kind::Descriptor(_)) {
-            return false; // nobody knows its path
-        }
-        let there = sys::stat_path(&self.target.lock);
-        there.is_ok_and(|there| there.is_none_or(|there| there.id != self.id))
+        self.file.was_replaced()
     }
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Also if the lock is left: this process holds it no longer.
-        if self.unrecorded.is_none() && self.target.kind == Kind::LockFile {
-            // Failing that, the record is stale, and taken for what it is.
-            let _ = record::remove(&self.file, &self.target.lock, self.target.mode);
+        if !self.own.is_this_process() {
+            return; // the files are closed: a copy of what the parent holds
         }
-        match self.afterwards {
+        let file = &self.file.file;
+        // Also if the lock is kept: this process holds it no longer.
+        if self.unrecorded.is_none() && self.target.kind() == Kind::LockFile {
+            // Failing that, the record is stale, and taken for what it is.
+            let _ = record::remove(file, self.target.lock(), self.target.mode());
+        }
+        match self.on_drop {
             // Explicitly, not by closing: a process that the command left behind has the descriptor too.
-            Afterwards::Released => {
-                let _ = flock::unlock(&self.file);
+            OnDrop::Release => {
+                let _ = flock::unlock(file);
             }
-            Afterwards::Left => {}
-            Afterwards::Shared => {
-                let _ = flock::try_lock(&self.file, Mode::Shared); // which nobody can refuse
+            OnDrop::Keep => {}
+            OnDrop::Share => {
+                let _ = flock::try_lock(file, Mode::Shared); // which nobody can refuse
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::acquire::{CONFIRMATION, MOST_MISMATCHES};
-use super::error::{foreign, not_a_lock_file, unstable};
+use super::error::{foreign, not_a_lock_file, replaced_too_often};
 use super::record::{self, Record};
-use super::{Error, Holder, Kind, Mode, flock, gate, holder};
+use super::request::MAX_REPLACED;
+use super::{Error, Holder, Kind, Mode, flock, holder};
 use crate::process::Processes;
 use crate::sys::{self, FileId};
 
@@ -44,24 +44,29 @@ pub enum State {
 /// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
 pub fn inspect(lock: &Path, kind: Kind, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
     let fail = |e| Error::io(lock, e);
-    for _ in 0..MOST_MISMATCHES {
-        if let (Kind::LockFile, Some(odd)) = (kind, not_a_lock_file(lock)) {
-            return Err(odd);
-        }
-        let opened =
-            if kind == Kind::LockFile { sys::open_lock(lock, false) } else { sys::open_itself(lock, false) };
+    for _ in 0..MAX_REPLACED {
+        let opened = if kind == Kind::LockFile { sys::open_lock(lock) } else { sys::open_itself(lock) };
         let file = match opened {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(fail)?,
+            Err(e) => return Err(not_regular(lock, kind).unwrap_or_else(|| fail(e))),
+            Ok(file) => file,
         };
-        let id = sys::stat(&file).map_err(fail)?.id;
+        let sys::Stat { id, is_file, .. } = sys::stat(&file).map_err(fail)?;
+        if kind == Kind::LockFile && !is_file {
+            return Err(not_regular(lock, kind).unwrap_or_else(|| replaced_too_often(lock)));
+        }
         let found = look_at(file, id, lock, kind, processes)?;
         // As for an acquirer: what was found out must be about the file that is at the path.
         if sys::stat_path(lock).map_err(fail)?.is_some_and(|there| there.id == id) {
             return Ok(Some(found));
         }
     }
-    Err(unstable(lock))
+    Err(replaced_too_often(lock))
+}
+
+fn not_regular(lock: &Path, kind: Kind) -> Option<Error> {
+    let dir = sys::Dir::open(lock.parent()?).ok()?;
+    not_a_lock_file(&dir, Path::new(lock.file_name()?), lock).filter(|_| kind == Kind::LockFile)
 }
 
 fn look_at(
@@ -87,8 +92,7 @@ fn look_at(
         // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
         // was not held. Not by a wait in the kernel: whoever waits long asks often who holds the lock, and
         // each wait that is given up would leave a thread and a descriptor behind.
-        let pause = Duration::from_millis(1);
-        if flock::try_for(&file, Mode::Exclusive, CONFIRMATION, pause).map_err(fail)? {
+        if flock::try_for(&file, Mode::Exclusive, flock::PASSING_LOOK).map_err(fail)? {
             let record = read(&file)?;
             drop(file);
             return Ok(not_held(&record, id, processes));
@@ -119,8 +123,7 @@ impl Waiters {
     /// Those that wait for this lock, or queue behind a writer that does; `None` where the system does not tell.
     #[must_use]
     pub fn of(&self, lock: &Path) -> Option<Vec<u32>> {
-        let files = [lock.to_owned(), gate::path_of(lock)];
-        let ids = files.iter().filter_map(|file| sys::stat_path(file).ok().flatten()).map(|stat| stat.id);
+        let ids = sys::stat_path(lock).ok().flatten().into_iter().map(|stat| stat.id);
         // Not this process, which may wait and ask who holds the lock.
         let me = std::process::id();
         let mut pids = ids.map(|id| self.0.of(id)).collect::<Option<Vec<_>>>()?.concat();

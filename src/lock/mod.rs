@@ -164,29 +164,30 @@ mod acquire;
 mod clean;
 mod descriptor;
 mod error;
+mod file;
 mod flock;
-mod gate;
 mod guard;
-mod held;
 mod holder;
 mod inspect;
+mod nested;
 mod path;
+mod queue;
 mod record;
 mod request;
 mod wait;
 
 use std::path::PathBuf;
 
-pub use acquire::{OnWait, Waiting};
 pub use clean::{Action, Cleaned, LockDir, Reason, clean, is_lock_name};
 pub use error::Error;
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
-pub use held::VARIABLE as HELD_VARIABLE;
 pub use holder::{Evidence, Holder, descriptor_holders};
 pub use inspect::{Inspection, State, Waiters, inspect};
-pub use path::{is_lock_dir, leads_nowhere, lock_dir_below};
+pub use nested::{HeldBy, VARIABLE as HELD_VARIABLE};
+pub use path::{is_dangling, is_lock_dir, lock_dir_below};
 pub use request::{Kind, Request, Target, Wait};
+pub use wait::{OnWait, Waiting};
 
 pub use crate::sys::{FileId, Mode, lock_on};
 
@@ -240,14 +241,22 @@ impl Request {
         Ok(false)
     }
 
-    /// The lock files, canonical, in the order in which they are locked. Several for a data file that is a
-    /// symbolic link.
+    /// The lock files, canonical, each once. Several for a data file that is a symbolic link.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] or [`Error::Io`] if a data file cannot be locked under its name.
     pub fn lock_paths(&self) -> Result<Vec<PathBuf>, Error> {
-        Ok(acquire::plan(self)?.into_keys().collect())
+        let mut resolver = path::Resolver::new(&self.place);
+        let mut locks = Vec::new();
+        for data in self.paths() {
+            for spot in resolver.spots(data)? {
+                locks.push(spot.canonical()?);
+            }
+        }
+        locks.sort_unstable();
+        locks.dedup();
+        Ok(locks)
     }
 }
 
@@ -255,18 +264,23 @@ impl Request {
 ///
 /// # Errors
 ///
-/// As [`Request::lock`].
+/// As [`Request::lock`]; and [`Error::Replaced`], once it has run, if the lock did not hold all the time.
 pub fn with_read_lock<T>(path: impl Into<PathBuf>, read: impl FnOnce() -> T) -> Result<T, Error> {
-    let _guard = Request::shared(path).lock()?;
-    Ok(read())
+    under(&Request::shared(path), read)
 }
 
 /// Runs `update` under an exclusive lock on a data file, waiting for it for ever.
 ///
 /// # Errors
 ///
-/// As [`Request::lock`].
+/// As [`Request::lock`]; and [`Error::Replaced`], once it has run, if the lock did not hold all the time.
 pub fn with_write_lock<T>(path: impl Into<PathBuf>, update: impl FnOnce() -> T) -> Result<T, Error> {
-    let _guard = Request::exclusive(path).lock()?;
-    Ok(update())
+    under(&Request::exclusive(path), update)
+}
+
+fn under<T>(request: &Request, work: impl FnOnce() -> T) -> Result<T, Error> {
+    let guard = request.lock()?;
+    let done = work();
+    let replaced = guard.release();
+    if replaced.is_empty() { Ok(done) } else { Err(Error::Replaced(replaced)) }
 }

@@ -1,18 +1,21 @@
-//! From the name of a data file to the path of its lock file.
+//! From the name of a data file to its locks: in which directory they are, and under which name.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Error;
 use super::request::Place;
-use crate::sys;
+use crate::escape::Escaped;
+use crate::sys::{self, Dir, Link};
 
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
 
 /// Symbolic links followed from one data file before it counts as a loop, as in Linux.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The longest file name, in bytes, of every file system in common use.
 const NAME_MAX: usize = 255;
@@ -29,169 +32,273 @@ pub fn lock_dir_below(dir: &Path) -> PathBuf {
     dir.join(LOCK_DIR.iter().collect::<PathBuf>())
 }
 
-/// The files whose locks guard a data file, canonical. One, unless the data file is a symbolic link:
-/// then one for each name from the link to what it finally points to. Nothing is created.
-pub fn lock_paths(data: &Path, place: &Place) -> Result<Vec<PathBuf>, Error> {
-    if *place == Place::Itself {
-        return itself(data).map(|path| vec![path]);
-    }
-    let mut paths = Vec::new();
-    let mut next = data.to_owned();
-    for _ in 0..=MOST_LINKS {
-        let (dir, name) = canonical_parts(&next, data)?;
-        paths.push(lock_path(&dir, &name, place, data)?);
-        match link_target(&dir.join(&name), data)? {
-            Some(target) => next = dir.join(target),
-            None => return Ok(paths),
-        }
-    }
-    Err(too_many_links(data))
+/// Whether an open directory is a default lock directory, in whatever way it was reached: it knows its parents.
+pub fn is_default_lock_dir(dir: &Dir) -> io::Result<bool> {
+    let itself = Path::new("..").join("..").join(lock_dir_below(Path::new("")));
+    let Some(found) = dir.stat_in(&itself)? else { return Ok(false) };
+    Ok(found.id == dir.stat()?.id)
 }
 
-/// A data file's own canonical path.
-fn itself(data: &Path) -> Result<PathBuf, Error> {
-    let mut next = data.to_owned();
-    for _ in 0..=MOST_LINKS {
-        match sys::canonicalize(&next) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let (dir, name) = canonical_parts(&next, data)?;
-                match link_target(&dir.join(&name), data)? {
-                    Some(target) => next = dir.join(target),
-                    None => return Ok(dir.join(name)), // to be created
-                }
+/// Where the file of a lock is.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    /// What it is looked for in; `None` for a chosen lock directory that is not there yet.
+    pub dir: Option<Arc<Dir>>,
+    /// Its path from there.
+    pub file: PathBuf,
+    /// Its path as people and other programs may use it.
+    pub path: PathBuf,
+    /// What makes its directory, should it be missing.
+    pub place: Place,
+    /// Whether it is a link of `/proc`, which only the kernel can follow.
+    pub is_magic: bool,
+}
+
+/// Finds the locks of data files, and opens each directory once.
+#[derive(Debug)]
+pub struct Resolver<'a> {
+    place: &'a Place,
+    opened: HashMap<PathBuf, Arc<Dir>>,
+}
+
+impl<'a> Resolver<'a> {
+    pub fn new(place: &'a Place) -> Self {
+        Self { place, opened: HashMap::new() }
+    }
+
+    /// The spots whose locks guard a data file. One, unless the data file is a symbolic link: then one for each name
+    /// from the link to what it finally points to. Nothing is created.
+    pub fn spots(&mut self, data: &Path) -> Result<Vec<Spot>, Error> {
+        let mut names = self.chain(data)?;
+        match (self.place, names.pop()) {
+            (Place::Itself, Some(last)) => Ok(vec![last.itself()]),
+            (_, Some(Name { is_magic: true, .. })) => Err(Error::invalid(
+                data,
+                "is an open file and not a name; name the file itself, or lock it with --direct",
+            )),
+            (_, last) => names.iter().chain(&last).map(|name| self.lock_file(name, data)).collect(),
+        }
+    }
+
+    /// All names of some data files: their own, and those that they lead to as symbolic links.
+    pub fn names<'b>(&mut self, data: impl Iterator<Item = &'b Path>) -> Result<Vec<PathBuf>, Error> {
+        let mut names = Vec::new();
+        for data in data {
+            names.extend(self.chain(data)?.into_iter().map(|name| name.dir_path.join(name.file)));
+        }
+        Ok(names)
+    }
+
+    fn chain(&mut self, data: &Path) -> Result<Vec<Name>, Error> {
+        let mut names = Vec::new();
+        let mut next = data.to_owned();
+        for _ in 0..=MAX_LINKS {
+            let (dir_path, name) = parts(&next, data, self.place)?;
+            let dir = self.dir(&dir_path, data)?;
+            let link = dir.link(&name).map_err(|e| Error::io(data, e))?;
+            if let Link::To(target) = &link {
+                next = dir_path.join(target);
             }
-            canonical => return canonical.map_err(|e| Error::io(data, e)),
+            let is_magic = matches!(link, Link::Magic);
+            names.push(Name { dir, dir_path, file: name, is_magic });
+            if !matches!(link, Link::To(_)) {
+                return Ok(names);
+            }
+        }
+        Err(Error::invalid(data, "too many symbolic links; name the file that they should lead to"))
+    }
+
+    fn dir(&mut self, path: &Path, named: &Path) -> Result<Arc<Dir>, Error> {
+        if let Some(dir) = self.opened.get(path) {
+            return Ok(Arc::clone(dir));
+        }
+        let dir = Dir::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => no_data_directory(named, path),
+            io::ErrorKind::NotADirectory => {
+                Error::invalid(named, format!("{} is not a directory", Escaped::new(path)))
+            }
+            _ => Error::io(path, source),
+        })?;
+        let dir = Arc::new(dir);
+        self.opened.insert(path.to_owned(), Arc::clone(&dir));
+        Ok(dir)
+    }
+
+    fn lock_file(&mut self, name: &Name, named: &Path) -> Result<Spot, Error> {
+        let Name { dir, dir_path, file: name, .. } = name;
+        let mut file = name.to_owned();
+        file.push(".lock");
+        let id = |dir: &Dir| dir.stat().map(|stat| stat.id).ok();
+        let is_in_lock_dir = named.parent().is_some_and(is_lock_dir) // or a link by that name
+            || is_default_lock_dir(dir).map_err(|e| Error::io(dir_path, e))?;
+        let (lock_dir, file, path) = match self.place {
+            Place::Directory(path) => {
+                let lock_dir = self.chosen(path)?;
+                let is_lock = Path::new(name).extension().is_some_and(|extension| extension == "lock");
+                let is_same = |lock_dir: &Arc<Dir>| is_lock && id(lock_dir) == id(dir);
+                if lock_dir.as_ref().is_some_and(is_same) {
+                    return Err(inside_lock_dir(named));
+                }
+                (lock_dir, PathBuf::from(&file), path.join(&file))
+            }
+            Place::Beside | Place::Itself => {
+                let below = lock_dir_below(Path::new("")).join(file);
+                (Some(Arc::clone(dir)), below.clone(), dir_path.join(below))
+            }
+        };
+        if is_in_lock_dir {
+            return Err(inside_lock_dir(named));
+        }
+        Ok(Spot { dir: lock_dir, file, path, place: self.place.clone(), is_magic: false })
+    }
+
+    /// A chosen lock directory, if it is there.
+    fn chosen(&mut self, path: &Path) -> Result<Option<Arc<Dir>>, Error> {
+        if let Some(dir) = self.opened.get(path) {
+            return Ok(Some(Arc::clone(dir)));
+        }
+        match open_lock_dir(path) {
+            Ok(dir) => {
+                let dir = Arc::new(dir);
+                self.opened.insert(path.to_owned(), Arc::clone(&dir));
+                Ok(Some(dir))
+            }
+            Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
         }
     }
-    Err(too_many_links(data))
 }
 
-/// What a symbolic link points to; `None` if it is none, or not there.
-fn link_target(path: &Path, named: &Path) -> Result<Option<PathBuf>, Error> {
-    let target = path
-        .symlink_metadata()
-        .and_then(|metadata| if metadata.is_symlink() { path.read_link().map(Some) } else { Ok(None) });
-    match target {
-        // Not there, or no link any more.
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
-        target => target.map_err(|e| Error::io(named, e)),
+impl Spot {
+    /// Makes the directory of the lock file: one that was chosen, with all above it, or `.gastown/locks` in the
+    /// directory of the data.
+    pub fn make_dir(&mut self, data: &Path) -> Result<(), Error> {
+        match (&self.place, &self.dir) {
+            (Place::Directory(path), _) => {
+                std::fs::create_dir_all(path).map_err(|e| {
+                    let link = path.ancestors().find(|path| is_dangling(path));
+                    link.map_or_else(|| Error::io(path, e), leads_nowhere)
+                })?;
+                self.dir = Some(Arc::new(open_lock_dir(path)?));
+                Ok(())
+            }
+            (_, Some(dir)) => self.make_beside(dir, data),
+            (_, None) => Ok(()),
+        }
+    }
+
+    fn make_beside(&self, dir: &Dir, data: &Path) -> Result<(), Error> {
+        let locks = self.path.parent().unwrap_or(&self.path);
+        let above = locks.parent().unwrap_or(locks);
+        dir.make_dir(LOCK_DIR[0].as_ref()).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => no_data_directory(data, above.parent().unwrap_or(above)),
+            _ => Error::io(above, e),
+        })?;
+        let fail = |path: &Path, e| if is_dangling(path) { leads_nowhere(path) } else { Error::io(path, e) };
+        let gastown = dir.open_in(LOCK_DIR[0].as_ref()).map_err(|e| fail(above, e))?;
+        gastown.make_dir(LOCK_DIR[1].as_ref()).map_err(|e| fail(locks, e))?;
+        if is_dangling(locks) { Err(leads_nowhere(locks)) } else { Ok(()) }
+    }
+
+    /// The canonical path: reached under two names, it is the same.
+    pub fn canonical(&self) -> Result<PathBuf, Error> {
+        let (dir, file) = match (&self.place, self.path.file_name()) {
+            (Place::Itself, _) if self.file == Path::new(".") => return canonical_dir(&self.path),
+            (_, Some(file)) => (self.path.parent().unwrap_or(Path::new("")), file),
+            (_, None) => (self.path.as_path(), OsStr::new("")),
+        };
+        Ok(canonical_dir(dir)?.join(file))
     }
 }
 
-fn too_many_links(data: &Path) -> Error {
-    Error::invalid(data, "too many symbolic links; name the file that they should lead to")
+/// A name of a data file.
+#[derive(Debug)]
+struct Name {
+    dir: Arc<Dir>,
+    dir_path: PathBuf,
+    file: OsString,
+    is_magic: bool,
 }
 
-/// The canonical directory and the name of a data file.
-fn canonical_parts(path: &Path, named: &Path) -> Result<(PathBuf, OsString), Error> {
-    let Some(name) = path.file_name() else {
-        return Err(Error::invalid(named, "is not the name of a file; name the data file itself"));
-    };
+impl Name {
+    /// The data itself as the file of a lock.
+    fn itself(self) -> Spot {
+        let Self { dir, dir_path, file, is_magic } = self;
+        let path = if file == "." { dir_path } else { dir_path.join(&file) };
+        Spot { dir: Some(dir), file: file.into(), path, place: Place::Itself, is_magic }
+    }
+}
+
+/// The directory and the name of a data file. A directory that is locked itself need not have one.
+fn parts(path: &Path, named: &Path, place: &Place) -> Result<(PathBuf, OsString), Error> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let dir = sys::canonicalize(parent).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => no_data_directory(named, parent),
-        io::ErrorKind::NotADirectory => {
-            Error::invalid(named, format!("{} is not a directory", escaped(parent)))
+    match path.file_name() {
+        Some(name) if *place != Place::Itself && name.len() + ".lock".len() > NAME_MAX => {
+            Err(Error::invalid(
+                named,
+                format!("name too long: with \".lock\" added it exceeds {NAME_MAX} bytes; use a shorter one"),
+            ))
         }
-        _ => Error::io(parent, source),
-    })?;
-    if !dir.metadata().map_err(|e| Error::io(&dir, e))?.is_dir() {
-        return Err(Error::invalid(named, format!("{} is not a directory", escaped(parent))));
+        Some(name) => Ok((parent.to_owned(), name.to_owned())),
+        None if *place == Place::Itself => Ok((path.to_owned(), ".".into())),
+        None => Err(Error::invalid(named, "is not the name of a file; name the data file itself")),
     }
-    Ok((dir, name.to_owned()))
 }
 
-fn lock_path(dir: &Path, name: &OsStr, place: &Place, named: &Path) -> Result<PathBuf, Error> {
-    let locks = match place {
-        Place::Directory(lock_dir) => lock_dir.clone(),
-        Place::Beside | Place::Itself => lock_dir_below(dir),
-    };
-    let locks = canonical_to_be(&locks).map_err(|e| match e.kind() {
-        io::ErrorKind::NotADirectory => no_directory(&locks),
-        _ => Error::io(&locks, e),
-    })?;
-    match locks.metadata() {
-        Ok(metadata) if !metadata.is_dir() => return Err(no_directory(&locks)),
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(&locks, e)),
-        _ => {}
-    }
-    let lock_named = Path::new(name).extension().is_some_and(|extension| extension == "lock");
-    let is_in_lock_dir = is_lock_dir(dir) || named.parent().is_some_and(is_lock_dir); // or a link by that name
-    if is_in_lock_dir || (dir == locks && lock_named) {
-        return Err(Error::invalid(
-            named,
-            "is inside a lock directory; name the data file that it guards, gtlock finds the lock",
-        ));
-    }
-    let mut file = name.to_owned();
-    file.push(".lock");
-    if file.len() > NAME_MAX {
-        return Err(Error::invalid(
-            named,
-            format!("name too long: with \".lock\" added it exceeds {NAME_MAX} bytes; use a shorter one"),
-        ));
-    }
-    Ok(locks.join(file))
+fn open_lock_dir(path: &Path) -> Result<Dir, Error> {
+    Dir::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotADirectory => no_directory(path),
+        _ => Error::io(path, e),
+    })
 }
 
-/// The canonical path of a directory, also where it or those above it are still to be made: reached under two
-/// names, it gives one order of locks.
-fn canonical_to_be(dir: &Path) -> io::Result<PathBuf> {
+fn canonical_dir(dir: &Path) -> Result<PathBuf, Error> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    canonicalize_missing(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::NotADirectory => no_directory(dir),
+        _ => Error::io(dir, e),
+    })
+}
+
+/// The canonical path of a directory, also where it or those above it are still to be made.
+fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
     match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         canonical => return canonical,
     }
     let dir = std::path::absolute(dir)?;
     match (dir.parent(), dir.file_name()) {
-        (Some(parent), Some(name)) => Ok(canonical_to_be(parent)?.join(name)),
+        (Some(parent), Some(name)) => Ok(canonicalize_missing(parent)?.join(name)),
         _ => Ok(dir),
     }
 }
 
-/// Makes the directory of a lock file: one that was chosen, with all above it, or `.gastown/locks` in the directory
-/// of the data.
-pub fn make_lock_dir(dir: &Path, place: &Place, data: &Path) -> Result<(), Error> {
-    let nowhere = |link: &Path| {
-        Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
-    };
-    if let Place::Directory(_) = place {
-        return std::fs::create_dir_all(dir).map_err(|e| {
-            let link = dir.ancestors().find(|path| leads_nowhere(path));
-            link.map_or_else(|| Error::io(dir, e), nowhere)
-        });
-    }
-    let make = |path: &Path| match std::fs::create_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    };
-    let above = dir.parent().unwrap_or(dir);
-    make(above).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => no_data_directory(data, above.parent().unwrap_or(above)),
-        _ => Error::io(above, e),
-    })?;
-    make(dir).map_err(|e| if leads_nowhere(above) { nowhere(above) } else { Error::io(dir, e) })?;
-    if leads_nowhere(dir) { Err(nowhere(dir)) } else { Ok(()) }
-}
-
 /// Whether a path is a symbolic link to nothing.
 #[must_use]
-pub fn leads_nowhere(path: &Path) -> bool {
+pub fn is_dangling(path: &Path) -> bool {
     path.is_symlink() && !path.exists()
 }
 
+fn leads_nowhere(link: &Path) -> Error {
+    Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
+}
+
+fn inside_lock_dir(named: &Path) -> Error {
+    Error::invalid(
+        named,
+        "is inside a lock directory; name the data file that it guards, gtlock finds the lock",
+    )
+}
+
 fn no_data_directory(data: &Path, dir: &Path) -> Error {
-    Error::invalid(data, format!("its directory {} does not exist; create it first", escaped(dir)))
+    Error::invalid(data, format!("its directory {} does not exist; create it first", Escaped::new(dir)))
 }
 
 /// The error for a lock directory that is a file, or below one.
-fn no_directory(locks: &Path) -> Error {
+pub fn no_directory(locks: &Path) -> Error {
     let file = locks.ancestors().find(|path| path.exists()).unwrap_or(locks);
     Error::invalid(file, "is not a directory; move it away, or choose another --lock-dir")
-}
-
-fn escaped(path: &Path) -> crate::escape::Escaped<'_> {
-    crate::escape::Escaped::new(path)
 }

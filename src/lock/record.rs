@@ -23,9 +23,6 @@ const EDIT_PATIENCE: Duration = Duration::from_millis(5);
 /// that are gone are dropped; before they are left, since they may belong to another PID namespace.
 const PAGE: usize = 4096;
 
-/// Above this size, in bytes, a file is no record, whatever it holds.
-const LARGEST: usize = 1 << 20;
-
 /// The PIDs in a record, or `None` if the bytes are not a record.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Vec<u32>> {
@@ -87,18 +84,12 @@ fn can_be_told(time: SystemTime) -> bool {
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
 }
 
-/// The bytes of a file small enough to be a record. Nearly all are read at the first attempt.
+/// The bytes of a file small enough to be a record.
 fn read_store(store: &File) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    for size in [4096, LARGEST + 1] {
-        bytes.resize(size, 0);
-        let filled = sys::read_at_start(store, &mut bytes)?;
-        if filled < size {
-            bytes.truncate(filled);
-            return Ok(Some(bytes));
-        }
-    }
-    Ok(None)
+    let mut bytes = vec![0; PAGE + 1];
+    let filled = sys::read_at_start(store, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok((filled <= PAGE).then_some(bytes))
 }
 
 /// Adds this process to the record of a lock that it holds.
@@ -172,7 +163,7 @@ fn take_turn(path: &Path) -> io::Result<Option<File>> {
     let Some(dir) = sys::editors_queue_on(path)? else {
         return Ok(None);
     };
-    if !flock::try_for(&dir, Mode::Exclusive, EDIT_PATIENCE, Duration::from_micros(100))? {
+    if !flock::try_for(&dir, Mode::Exclusive, EDIT_PATIENCE)? {
         return Err(io::Error::other("other readers were editing the holder record"));
     }
     Ok(Some(dir))

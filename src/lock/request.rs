@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use crate::sys::{FileId, Mode};
 
+/// How often an attempt is made again, without any wait, because a file was replaced. One replaced that often between
+/// two system calls means a file system without stable inode numbers.
+pub const MAX_REPLACED: u32 = 100;
+
 /// How long to wait for a lock that is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
@@ -159,20 +163,24 @@ pub struct Descriptor {
 /// Which lock was refused, and how it was wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub(super) data: PathBuf,
-    pub(super) lock: PathBuf,
-    pub(super) mode: Mode,
-    pub(super) kind: Kind,
+    data: PathBuf,
+    lock: PathBuf,
+    mode: Mode,
+    kind: Kind,
 }
 
 impl Target {
+    pub(super) fn new(data: PathBuf, lock: PathBuf, mode: Mode, kind: Kind) -> Self {
+        Self { data, lock, mode, kind }
+    }
+
     /// The data file, as the caller named it.
     #[must_use]
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The file whose lock it is, canonical. [`inspect`](super::inspect) tells who holds it.
+    /// The file whose lock it is. [`inspect`](super::inspect) tells who holds it.
     #[must_use]
     pub fn lock(&self) -> &Path {
         &self.lock

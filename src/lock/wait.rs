@@ -1,111 +1,197 @@
-//! Waiting for a lock that was refused: in the kernel, or by trying again.
+//! Waiting for a turn at a lock: in the kernel, or by trying again.
 
-use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Mode, flock};
-use crate::sys;
+use super::queue::{Next, Turn};
+use super::{Error, Target, Wait, flock};
+use crate::sys::{self, Interruptible, places};
 
-/// Asked as a wait begins, and then at the time it returned last: when to ask again, or whether to end the wait.
-pub type Ask<'a> = &'a mut dyn FnMut(Instant) -> ControlFlow<(), Option<Instant>>;
-
-/// Asks for no end of a wait but the deadline.
-pub fn to_the_end(_: Instant) -> ControlFlow<(), Option<Instant>> {
-    ControlFlow::Continue(None)
+/// A wait that goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    /// The lock waited for.
+    pub target: &'a Target,
+    /// How long the request has been waited for so far.
+    pub elapsed: Duration,
 }
 
-/// Waits for the lock in the kernel, woken by its release; `None` once the deadline has passed, or `ask` ends it.
-///
-/// flock(2) takes no timeout, so a thread of its own waits. One that is given up stays until the lock
-/// is free, gets it, finds nobody to hand the file to and drops it, which releases the lock at once.
-pub fn in_kernel(
-    file: File,
-    mode: Mode,
+/// Is told of a wait as it begins, and returns after how long it wants to be told again.
+pub type OnWait<'a> = &'a mut dyn FnMut(Waiting<'_>) -> Option<Duration>;
+
+/// When a waiter in line first looks whether it could go on. Then each pause is twice as long, up to a limit.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+/// The pause between two attempts where a wait in the kernel cannot be had.
+const POLL: Duration = Duration::from_millis(1);
+
+/// The stack of a waiting thread, in bytes.
+const STACK: usize = 128 << 10;
+
+/// How long a request waits, from its start and for all its locks together, and who is told of it.
+pub struct Patience<'a> {
+    started: Instant,
     deadline: Option<Instant>,
-    ask: Ask<'_>,
-) -> io::Result<Option<File>> {
-    let (hand_over, handed_over) = mpsc::sync_channel(1);
-    let started = thread::Builder::new().name("gtlock-wait".into()).spawn(move || {
-        let locked = flock::lock(&file, mode).map(|()| file);
-        let _ = hand_over.send((locked, Instant::now()));
-    });
-    // Not with the system's own errno, which is that of a lock that is busy.
-    started.map_err(|e| io::Error::other(format!("cannot start a thread to wait: {e}")))?;
-    let ControlFlow::Continue(mut ask_at) = ask(Instant::now()) else { return Ok(None) };
-    loop {
-        let received = match ask_at.into_iter().chain(deadline).min() {
-            None => handed_over.recv().map_err(RecvTimeoutError::from),
-            Some(until) => handed_over.recv_timeout(until.saturating_duration_since(Instant::now())),
-        };
-        let now = Instant::now();
-        match received {
-            // Had only after the deadline (this process was stopped, perhaps): given back.
-            Ok((Ok(_), since)) if deadline.is_some_and(|deadline| since > deadline) => return Ok(None),
-            Ok((locked, _)) => return locked.map(Some),
-            Err(RecvTimeoutError::Timeout) if deadline.is_some_and(|deadline| now >= deadline) => {
-                return Ok(None);
-            }
-            Err(RecvTimeoutError::Timeout) => match ask(now) {
-                ControlFlow::Continue(again) => ask_at = again,
-                ControlFlow::Break(()) => return Ok(None),
-            },
-            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the waiting thread ended")),
+    retry_delay: Option<Duration>,
+    on_wait: OnWait<'a>,
+}
+
+impl<'a> Patience<'a> {
+    pub fn new(wait: Wait, retry_delay: Option<Duration>, on_wait: OnWait<'a>) -> Self {
+        let started = Instant::now();
+        // Beyond what the clock can express is for ever.
+        let deadline = if let Wait::For(timeout) = wait { started.checked_add(timeout) } else { None };
+        Self { started, deadline, retry_delay, on_wait }
+    }
+
+    /// Waits until the turn has come and the lock is taken.
+    pub fn wait(&mut self, turn: Turn<'_>, target: &Target) -> Result<(), Error> {
+        let (file, waited) = (turn.file(), self.wait_by(turn, target));
+        match waited.map_err(|e| Error::io(target.lock(), e))? {
+            Some(since) if self.deadline.is_none_or(|deadline| since <= deadline) => return Ok(()),
+            // Taken after the deadline: this process was stopped, perhaps. Not by closing the file, which may be the
+            // caller's as well.
+            Some(_) => flock::unlock(file).map_err(|e| Error::io(target.lock(), e))?,
+            None => {}
+        }
+        Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() })
+    }
+
+    /// When the lock was taken; `None` if the deadline came first.
+    fn wait_by(&mut self, turn: Turn<'_>, target: &Target) -> io::Result<Option<Instant>> {
+        let mut told =
+            Told { started: self.started, target, on_wait: &mut *self.on_wait, next: Some(self.started) };
+        match self.retry_delay {
+            Some(delay) => by_polling(turn, self.deadline, delay, &mut told),
+            None if !sys::can_interrupt() => by_polling(turn, self.deadline, POLL, &mut told),
+            None => in_kernel(turn, self.deadline, &mut told),
         }
     }
 }
 
-/// Tries again and again, for file systems on which waiting in the kernel misbehaves.
-pub fn by_polling(
-    file: File,
-    mode: Mode,
+/// Who is told of a wait.
+struct Told<'a, 'b> {
+    started: Instant,
+    target: &'a Target,
+    on_wait: &'a mut (dyn FnMut(Waiting<'_>) -> Option<Duration> + 'b),
+    next: Option<Instant>,
+}
+
+impl Told<'_, '_> {
+    /// Tells if it is time to; returns when it is again.
+    fn at(&mut self, now: Instant) -> Option<Instant> {
+        if self.next.is_some_and(|next| now >= next) {
+            let again = (self.on_wait)(Waiting { target: self.target, elapsed: now - self.started });
+            self.next = again.and_then(|delay| now.checked_add(delay));
+        }
+        self.next
+    }
+}
+
+/// Waits in the kernel, woken by whoever is ahead.
+///
+/// flock(2) takes no timeout, so a thread of its own waits, and is interrupted and joined when the wait is given up:
+/// nothing is left of it, and no lock comes later. In line it is interrupted from time to time as well, to look
+/// whether it could go on; its place is kept. At the head, where only the kernel knows the order, it is not.
+fn in_kernel(
+    mut turn: Turn<'_>,
+    deadline: Option<Instant>,
+    told: &mut Told<'_, '_>,
+) -> io::Result<Option<Instant>> {
+    let is_given_up = &AtomicBool::new(false);
+    let is_head = &AtomicBool::new(false);
+    let wait = |turn: &mut Turn<'_>| -> io::Result<Option<Instant>> {
+        while !is_given_up.load(Ordering::SeqCst) {
+            let next = turn.next()?;
+            is_head.store(next == Next::Lock, Ordering::SeqCst);
+            let slept = match next {
+                Next::Ahead(place) => {
+                    places::wait_until_left(turn.file(), place).map(|()| Next::Ahead(place))
+                }
+                Next::Lock => flock::lock(turn.file(), turn.mode()).map(|()| turn.locked()),
+                Next::Locked => Ok(Next::Locked),
+            };
+            match slept {
+                Ok(Next::Locked) => return Ok(Some(Instant::now())),
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(None)
+    };
+    let waited = thread::scope(|scope| {
+        let (send, receive) = mpsc::sync_channel(1);
+        let (send_thread, receive_thread) = mpsc::sync_channel(1);
+        let turn = &mut turn;
+        let started = sys::start_quietly(|| {
+            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
+                let _ = send_thread.send(Interruptible::this_thread());
+                let _ = send.send(wait(turn));
+            })
+        });
+        if started.is_err() {
+            return None;
+        }
+        let ended = || io::Error::other("the waiting thread ended");
+        let Ok(thread) = receive_thread.recv() else { return Some(Err(ended())) };
+        let mut pause = FIRST_LOOK;
+        let mut look_at = Some(Instant::now() + pause);
+        Some(loop {
+            let now = Instant::now();
+            let tell_at = told.at(now);
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                is_given_up.store(true, Ordering::SeqCst);
+                thread.interrupt();
+                look_at = Some(now + POLL); // it may not have been in the kernel yet
+            } else if is_head.load(Ordering::SeqCst) {
+                look_at = None;
+            } else if look_at.is_some_and(|at| now >= at) {
+                thread.interrupt();
+                pause = (2 * pause).min(MAX_PAUSE);
+                look_at = Some(now + pause);
+            }
+            let deadline = deadline.filter(|&deadline| now < deadline);
+            let waited = match [look_at, tell_at, deadline].into_iter().flatten().min() {
+                Some(until) => receive.recv_timeout(until.saturating_duration_since(Instant::now())),
+                None => receive.recv().map_err(RecvTimeoutError::from),
+            };
+            match waited {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(waited) => break waited,
+                Err(RecvTimeoutError::Disconnected) => break Err(ended()),
+            }
+        })
+    });
+    match waited {
+        Some(waited) => waited,
+        None => by_polling(turn, deadline, POLL, told), // there was no thread to be had
+    }
+}
+
+/// Tries again and again, in its place in the line: for file systems on which waiting in the kernel misbehaves.
+fn by_polling(
+    mut turn: Turn<'_>,
     deadline: Option<Instant>,
     delay: Duration,
-    ask: Ask<'_>,
-) -> io::Result<Option<File>> {
+    told: &mut Told<'_, '_>,
+) -> io::Result<Option<Instant>> {
     let mut attempt = 0;
     loop {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(None);
         }
-        let ControlFlow::Continue(ask_at) = ask(now) else { return Ok(None) };
+        let tell_at = told.at(now);
         attempt += 1;
-        let next = ask_at.into_iter().chain(deadline).chain(now.checked_add(back_off(delay, attempt))).min();
-        thread::sleep(next.map_or(delay, |next| next.saturating_duration_since(now)));
-        if flock::try_lock(&file, mode)? {
-            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-                flock::unlock(&file)?; // closing it would not do: it may be the caller's as well
-                return Ok(None);
-            }
-            return Ok(Some(file));
-        }
-    }
-}
-
-/// Waits until the caller's open file is locked; `None` once the deadline has passed.
-///
-/// The wait is for a lock on an open file description of its own, given back at once: a thread that is
-/// given up must not lock the caller's later, which nobody would undo.
-pub fn for_turn_of(
-    file: &File,
-    mode: Mode,
-    deadline: Option<Instant>,
-    retry_delay: Option<Duration>,
-    ask: Ask<'_>,
-) -> io::Result<Option<()>> {
-    loop {
-        let (Ok(own), None) = (sys::reopen(file), retry_delay) else {
-            let delay = retry_delay.unwrap_or(Duration::from_millis(1));
-            return Ok(by_polling(file.try_clone()?, mode, deadline, delay, ask)?.map(drop));
-        };
-        let Some(turn) = in_kernel(own, mode, deadline, ask)? else { return Ok(None) };
-        drop(turn);
-        if flock::try_lock(file, mode)? {
-            return Ok(Some(()));
+        let until =
+            [tell_at, deadline, now.checked_add(back_off(delay, attempt))].into_iter().flatten().min();
+        thread::sleep(until.map_or(delay, |until| until.saturating_duration_since(Instant::now())));
+        if turn.next()? == Next::Locked {
+            return Ok(Some(Instant::now()));
         }
     }
 }

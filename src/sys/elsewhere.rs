@@ -47,3 +47,50 @@ pub fn lock_on(_: &File) -> Option<Mode> {
 pub fn inherits_lock(_: FileId) -> bool {
     false
 }
+
+/// Not to be had from this system's kernel.
+pub fn holds_lock(_: u32, _: FileId) -> Option<bool> {
+    None
+}
+
+/// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
+pub fn inherited_lock(_: FileId) -> Option<u32> {
+    None
+}
+
+/// Places in a queue: there are none here, so that everybody waits for the lock itself.
+pub mod places {
+    use std::fs::File;
+    use std::io;
+
+    /// The first place.
+    pub const FIRST: u64 = 1 << 62;
+
+    /// Beyond the last place.
+    pub const END: u64 = (1 << 63) - 1;
+
+    /// None can be taken.
+    pub fn taken(_: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Not to be had from this system's kernel.
+    pub fn is_locked(_: &File) -> bool {
+        false
+    }
+
+    /// None can be taken.
+    pub fn take(_: &File, _: u64) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// None can be taken.
+    pub fn leave(_: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// None can be taken.
+    pub fn wait_until_left(_: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}

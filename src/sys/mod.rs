@@ -54,6 +54,15 @@ pub struct Stat {
     pub may_have_record: bool,
 }
 
+/// What to do about a file that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Make it.
+    Make,
+    /// Fail.
+    Leave,
+}
+
 /// An entry of a directory.
 #[derive(Clone, Debug)]
 pub struct Entry {

@@ -90,10 +90,18 @@ pub fn may_hold_lock(pid: u32, id: FileId) -> bool {
     descriptors.any(|fd| fd.is_ok_and(|fd| is_open_on(&fd, id)))
 }
 
-/// Whether this process inherited a descriptor through which a flock on the file is held. One that it
+/// Whether a process has a descriptor through which a flock on the file is held; `None` if that cannot be seen.
+pub fn holds_lock(pid: u32, id: FileId) -> Option<bool> {
+    let mut descriptors = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fd")).ok()?;
+    Some(descriptors.any(|fd| fd.is_ok_and(|fd| is_open_on(&fd, id) && holds(&fd, id))))
+}
+
+/// The process that took a flock on the file through a descriptor that this process inherited. One that it
 /// opened itself is close-on-exec; one that survived an exec cannot be.
-pub fn inherits_lock(id: FileId) -> bool {
-    descriptors("self").any(|fd| is_open_on(&fd, id) && holds(&fd, id) && survives_exec(&fd))
+pub fn inherited_lock(id: FileId) -> Option<u32> {
+    let inherited =
+        descriptors("self").find(|fd| is_open_on(fd, id) && holds(fd, id) && survives_exec(fd))?;
+    locks_in(&fdinfo(&inherited)).find(|line| line.inode == id.inode).map(|line| line.pid)
 }
 
 fn descriptors(pid: &str) -> impl Iterator<Item = DirEntry> + use<> {

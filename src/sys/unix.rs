@@ -1,32 +1,36 @@
 //! Unix: files by descriptor and inode. How a command is run is in [`child`].
 
-use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::ExitCode;
 
-use nix::dir::Type;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, openat};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::unistd::Pid;
 
-use super::{Access, Entry, FileId, Stat};
+use super::{Access, FileId, Missing, Stat};
 
 mod child;
+mod dir;
+mod interrupt;
 mod signals;
 mod spawn;
 mod start;
 
+#[cfg(target_os = "linux")]
+pub mod places;
+
+pub use dir::{Dir, Link};
+pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 /// The path of a file without links.
 pub use std::fs::canonicalize;
 
@@ -41,45 +45,22 @@ const INHERITED_FROM: i32 = 100;
 /// How a lock file is opened, besides close-on-exec.
 const LOCK_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Opens a lock file, or with `create` makes it if it is not there. Follows no symbolic link, waits
-/// for no FIFO and no lease. The file is writable if this user may write it, else only readable.
-pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(LOCK_FLAGS);
-    loop {
-        let opened = match options.write(true).open(path) {
-            Err(e)
-                if e.kind() == io::ErrorKind::PermissionDenied
-                    || e.kind() == io::ErrorKind::ReadOnlyFilesystem =>
-            {
-                options.write(false).open(path)
-            }
-            opened => opened,
-        };
-        if !create || !matches!(&opened, Err(e) if e.kind() == io::ErrorKind::NotFound) {
-            return opened;
-        }
-        // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
-        // to open them. O_EXCL, since somebody else may be creating it too.
-        match options.clone().write(true).create_new(true).open(path) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            created => return created,
-        }
-    }
+/// Opens a lock file that is there, itself through no symbolic link.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    let (dir, name) = dir_and_name(path)?;
+    dir.open_lock(name, Missing::Leave)
 }
 
-/// Opens a file or directory to be locked itself, or with `create` makes a file if there is none. Any access
-/// that this user has will do.
-pub fn open_itself(path: &Path, create: bool) -> io::Result<File> {
-    let open = |read: bool, create: bool| {
-        let mut options = OpenOptions::new();
-        options.read(read).write(!read || create).create(create).custom_flags(LOCK_FLAGS).open(path)
-    };
-    match open(true, false) {
-        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => open(false, false),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && create => open(true, true),
-        opened => opened,
-    }
+/// Opens a file or directory that is locked itself.
+pub fn open_itself(path: &Path) -> io::Result<File> {
+    let (dir, name) = dir_and_name(path)?;
+    dir.open_itself(name, Missing::Leave)
+}
+
+fn dir_and_name(path: &Path) -> io::Result<(Dir, &Path)> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().map_or(path, Path::new);
+    Ok((Dir::open(dir)?, name))
 }
 
 /// A descriptor of the caller's, as a file of its own on the same open file description.
@@ -96,17 +77,6 @@ pub fn descriptor(number: i32) -> io::Result<File> {
     Ok(unsafe { File::from_raw_fd(duplicate) })
 }
 
-/// Opens the file behind an open file once more, with an open file description of its own. Only Linux can.
-pub fn reopen(file: &File) -> io::Result<File> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
-}
-
-/// Removes a file.
-pub fn remove_lock(path: &Path) -> io::Result<()> {
-    std::fs::remove_file(path)
-}
-
 /// Looks at an open file.
 pub fn stat(file: &File) -> io::Result<Stat> {
     file.metadata().map(|metadata| Stat::from(&metadata))
@@ -114,7 +84,16 @@ pub fn stat(file: &File) -> io::Result<Stat> {
 
 /// Looks at what a path names, a symbolic link as itself; `None` if nothing.
 pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
-    match path.symlink_metadata() {
+    found(path.symlink_metadata())
+}
+
+/// Looks at what a path leads to; `None` if nothing.
+pub fn stat_through(path: &Path) -> io::Result<Option<Stat>> {
+    found(path.metadata())
+}
+
+fn found(metadata: io::Result<Metadata>) -> io::Result<Option<Stat>> {
+    match metadata {
         Ok(metadata) => Ok(Some(Stat::from(&metadata))),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
@@ -149,73 +128,6 @@ impl From<&Metadata> for Stat {
     }
 }
 
-/// An open directory: what is done to its entries is done to the directory that was opened, whatever
-/// its path has come to name since.
-#[derive(Debug)]
-pub struct Dir(File);
-
-impl Dir {
-    /// Opens a directory.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        open_directory(path).map(Self)
-    }
-
-    /// Whether it is the one at a path, and that no symbolic link.
-    pub fn is_at(&self, path: &Path) -> io::Result<bool> {
-        let opened = stat(&self.0)?.id;
-        Ok(stat_path(path)?.is_some_and(|there| there.id == opened))
-    }
-
-    /// Its entries.
-    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
-        let entries = nix::dir::Dir::from_fd(self.0.try_clone()?.into())?.into_iter();
-        Ok(entries.map(|entry| {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            // Most file systems say it for nothing.
-            let is_file = match entry.file_type() {
-                Some(kind) => kind == Type::File,
-                None => self.stat(&name)?.is_none_or(|stat| stat.is_file),
-            };
-            Ok(Entry { name, is_file })
-        }))
-    }
-
-    /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
-    pub fn stat(&self, name: &OsStr) -> io::Result<Option<Stat>> {
-        match fstatat(&self.0, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Stat::from(&stat))),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
-    }
-
-    /// Opens a lock file that is there.
-    pub fn open_lock(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlag::from_bits_retain(LOCK_FLAGS) | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
-        Ok(openat(&self.0, name, flags, Mode::empty())?.into())
-    }
-
-    /// Removes a lock file. `false` if it has to stay because somebody has it open; never on Unix.
-    pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
-        unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
-        Ok(true)
-    }
-}
-
-/// What there is at a path, if it is something that can be no lock file.
-pub fn odd_kind(path: &Path) -> Option<&'static str> {
-    let kind = path.symlink_metadata().ok()?.file_type();
-    Some(match kind {
-        _ if kind.is_file() => return None,
-        _ if kind.is_symlink() => "a symbolic link",
-        _ if kind.is_dir() => "a directory",
-        _ if kind.is_fifo() => "a FIFO",
-        _ if kind.is_socket() => "a socket",
-        _ => "a device",
-    })
-}
-
 /// The file that holds the record of a lock: the lock file itself.
 #[derive(Debug)]
 pub struct RecordFile<'a>(&'a File);
@@ -244,6 +156,24 @@ pub fn editors_queue_on(path: &Path) -> io::Result<Option<File>> {
 
 fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
+}
+
+/// Whether an operation was refused since the file is not open for it.
+pub fn is_bad_descriptor(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Whether this process has inherited a descriptor of the file: it survived an exec.
+pub fn has_inherited(id: FileId) -> bool {
+    const MOST: u64 = 4096;
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(limit, _)| limit.min(MOST));
+    (0..i32::try_from(limit).unwrap_or_default()).any(|number| {
+        // SAFETY: it is borrowed for these two calls, which refuse a number that is not open.
+        #[allow(unsafe_code)]
+        let file = unsafe { BorrowedFd::borrow_raw(number) };
+        fcntl(file, FcntlArg::F_GETFD).is_ok_and(|flags| flags & libc::FD_CLOEXEC == 0)
+            && fstat(file).is_ok_and(|stat| Stat::from(&stat).id == id)
+    })
 }
 
 /// Reads from the start of a file until it ends or the buffer is full.

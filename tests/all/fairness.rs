@@ -1,13 +1,9 @@
 //! Writers are not starved by readers, nor readers by writers.
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process};
-
-fn gate_of(data: &Path) -> PathBuf {
-    data.parent().expect("it is in a directory").join(".gastown/locks/state.json.lock.gate")
-}
+use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process, lock_file, places};
 
 /// A gtlock that waits for the lock, to add its mode to the data file.
 fn waiting(mode: &str, data: &Path) -> Child {
@@ -28,12 +24,9 @@ fn turns(data: &Path) -> Vec<String> {
     std::fs::read_to_string(data).expect("somebody had a turn").lines().map(ToOwned::to_owned).collect()
 }
 
-/// Whether the kernel has a process in a queue for the lock or its gate.
+/// Whether a process has a place in the line for the lock.
 fn waits(pid: u32, data: &Path) -> bool {
-    let status = gtlock().args(["status", "--json"]).arg(data).assert().success();
-    let json: serde_json::Value = serde_json::from_slice(&status.get_output().stdout).expect("JSON");
-    let waiters = json["locks"][0]["waiters"].as_array().expect("an array").clone();
-    waiters.iter().any(|waiter| waiter["pid"] == pid)
+    places(pid, data).next().is_some()
 }
 
 #[test]
@@ -48,7 +41,6 @@ fn while_a_writer_waits_new_readers_queue_behind_it() {
     assert!(end_of(&mut writer).success());
     assert!(end_of(&mut late).success());
     assert_eq!(turns(&data), ["--write", "--read"]);
-    assert!(!gate_of(&data).exists(), "the writer has taken its gate away");
 }
 
 #[test]
@@ -64,10 +56,10 @@ fn readers_that_queued_before_the_next_writer_go_before_it() {
     let mut queued = waiting("--read", &data);
     assert!(reader.release().success());
     eventually("the first writer is in", || {
-        let record = std::fs::read_to_string(gate_of(&data).with_extension("")).unwrap_or_default();
+        let record = std::fs::read_to_string(lock_file(&data)).unwrap_or_default();
         record.trim() == first.id().to_string()
     });
-    eventually("the reader is through the gate", || !gate_of(&data).exists() && waits(queued.id(), &data));
+    assert!(waits(queued.id(), &data));
 
     let mut second = waiting("--write", &data);
     drop(first.stdin.take()); // ends its command
@@ -75,50 +67,6 @@ fn readers_that_queued_before_the_next_writer_go_before_it() {
     assert!(end_of(&mut queued).success());
     assert!(end_of(&mut second).success());
     assert_eq!(turns(&data), ["--read", "--write"]);
-}
-
-#[test]
-fn a_writer_takes_its_gate_away_whether_it_gets_the_lock_or_not() {
-    let (_dir, data) = data();
-    let reader = Holder::reader(&data);
-    let mut writer = gtlock_process();
-    writer.args(["run", "-q", "--timeout=50ms", "--write"]).arg(&data).args(["--", "true"]);
-    assert_eq!(end_of(&mut writer.spawn().expect("it starts")).code(), Some(75));
-    assert!(!gate_of(&data).exists());
-
-    let mut writer = waiting("--write", &data);
-    assert!(gate_of(&data).exists());
-    assert!(reader.release().success());
-    assert!(end_of(&mut writer).success());
-    assert!(!gate_of(&data).exists());
-}
-
-#[test]
-fn the_gate_of_a_killed_writer_stops_nobody_and_goes_away() {
-    let (_dir, data) = data();
-    let reader = Holder::reader(&data);
-    let mut writer = waiting("--write", &data);
-    writer.kill().expect("it waits");
-    end_of(&mut writer);
-    assert!(gate_of(&data).exists(), "nobody has had the time to take it away");
-
-    gtlock().args(["try", "--read"]).arg(&data).assert().success().stderr("");
-    assert!(!gate_of(&data).exists());
-    assert!(reader.release().success());
-}
-
-#[test]
-fn clean_takes_a_leftover_gate_and_leaves_one_that_is_held() {
-    let (dir, data) = data();
-    let reader = Holder::reader(&data);
-    let mut writer = waiting("--write", &data);
-    let clean = || gtlock().arg("clean").current_dir(dir.path()).assert().success();
-    clean().stdout("removed 0 lock files, 1 held\n");
-    writer.kill().expect("it waits");
-    end_of(&mut writer);
-    clean().stdout("removed 1 lock file, 1 held\n");
-    assert!(!gate_of(&data).exists());
-    assert!(reader.release().success());
 }
 
 #[test]
@@ -135,38 +83,19 @@ fn a_reader_inside_a_reader_does_not_queue_behind_the_writer_that_waits_for_the_
     assert!(end_of(&mut writer).success());
 }
 
-#[test]
-fn a_gate_that_is_no_lock_file_is_passed_by() {
-    let (dir, data) = data();
-    crate::common::assert_free(&data);
-    let gate = gate_of(&data);
-    let odd: [&dyn Fn(); 3] = [
-        &|| std::fs::write(&gate, "precious").expect("it can be written"),
-        &|| std::os::unix::fs::symlink(dir.path().join("elsewhere"), &gate).expect("it can be made"),
-        &|| std::fs::create_dir(&gate).expect("it can be made"),
-    ];
-    for put in odd {
-        put();
-        gtlock().args(["run", "--read"]).arg(&data).args(["--", "true"]).assert().success().stderr("");
-        let holder = Holder::reader(&data);
-        let mut writer = gtlock_process();
-        writer.args(["run", "--write"]).arg(&data).args(["--timeout", "0.05", "--", "true"]);
-        assert_eq!(end_of(&mut writer.stderr(Stdio::null()).spawn().expect("it starts")).code(), Some(75));
-        assert!(holder.release().success());
-        if gate.is_dir() {
-            std::fs::remove_dir(&gate).expect("it is untouched");
-        } else {
-            assert!(std::fs::read(&gate).map_or(true, |bytes| bytes == b"precious"));
-            std::fs::remove_file(&gate).expect("it is there");
-        }
-    }
-    assert!(!dir.path().join("elsewhere").exists());
-}
-
 /// Stops or continues a process.
 fn signal(process: &Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(process.id().try_into().expect("a process ID"));
     nix::sys::signal::kill(pid, signal).expect("it lives");
+}
+
+/// Returns once each thread of a process is stopped: before that it could still be given the lock.
+fn are_stopped(process: &Child) {
+    eventually("each of its threads is stopped", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).expect("it lives");
+        let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
+        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
+    });
 }
 
 #[test]
@@ -176,14 +105,8 @@ fn a_writer_that_is_stopped_while_it_waits_keeps_nobody_from_a_free_lock() {
     let reader = Holder::reader(&data);
     let mut writer = waiting("--write", &data);
     signal(&writer, SIGSTOP);
-    // Before that it could still be given the lock.
-    eventually("each of its threads is stopped", || {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", writer.id())).expect("it lives");
-        let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
-        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
-    });
+    are_stopped(&writer);
     assert!(reader.release().success());
-    assert!(gate_of(&data).exists());
     for mode in ["--read", "--write"] {
         gtlock().args(["try", mode]).arg(&data).assert().success().stderr("");
         for polling in [&[][..], &["--retry-delay"]] {
@@ -194,7 +117,6 @@ fn a_writer_that_is_stopped_while_it_waits_keeps_nobody_from_a_free_lock() {
     }
     signal(&writer, SIGCONT);
     assert!(end_of(&mut writer).success());
-    assert!(!gate_of(&data).exists());
 }
 
 #[test]
@@ -218,30 +140,148 @@ fn two_readers_in_a_pipeline_and_a_writer_between_them_do_not_wait_for_each_othe
     assert!(end_of(&mut writer).success());
 }
 
+/// The order in which waiters got the lock, each adding its number to the data file.
+fn numbered(number: usize, mode: &str, data: &Path) -> Child {
+    let mut gtlock = gtlock_process();
+    gtlock.args(["run", "-q", mode]).arg(data);
+    gtlock.args(["--", "sh", "-c", "echo \"$1\" >> \"$2\"", "sh", &number.to_string()]).arg(data);
+    let gtlock = gtlock.spawn().expect("it starts");
+    eventually("it waits", || waits(gtlock.id(), data));
+    gtlock
+}
+
 #[test]
-fn a_timeout_or_the_pause_of_polling_is_not_spent_at_a_gate_for_no_lock() {
+fn writers_get_the_lock_in_the_order_in_which_they_came() {
     let (_dir, data) = data();
-    crate::common::assert_free(&data);
-    for options in [&["--retry-delay=1s", "--timeout=500ms"][..], &["--timeout=100us"]] {
-        std::fs::write(gate_of(&data), "4200000000\n").expect("it can be written");
-        let mut run = gtlock();
-        run.args(["run", "-v", "--write"]).arg(&data).args(options).args(["--", "true"]);
-        let said = run.assert().success().get_output().stderr.clone();
-        assert!(!String::from_utf8_lossy(&said).contains("waiting"), "{}", String::from_utf8_lossy(&said));
-        assert!(!gate_of(&data).exists());
+    let holder = Holder::writer(&data);
+    let mut waiters: Vec<Child> = (0..30).map(|number| numbered(number, "--write", &data)).collect();
+    assert!(holder.release().success());
+    assert!(waiters.iter_mut().all(|waiter| end_of(waiter).success()));
+    let turns: Vec<usize> = turns(&data).iter().map(|turn| turn.parse().expect("a number")).collect();
+    assert!(turns.iter().copied().eq(0..30), "{turns:?}");
+}
+
+#[test]
+fn readers_and_writers_pass_nobody_of_the_other_kind() {
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    let modes = ["--read", "--read", "--write", "--read", "--write", "--write", "--read", "--read"];
+    let mut waiters: Vec<Child> =
+        modes.iter().enumerate().map(|(number, mode)| numbered(number, mode, &data)).collect();
+    assert!(holder.release().success());
+    assert!(waiters.iter_mut().all(|waiter| end_of(waiter).success()));
+    let turns: Vec<usize> = turns(&data).iter().map(|turn| turn.parse().expect("a number")).collect();
+    // Readers side by side may come in any order among themselves.
+    let groups: Vec<&[usize]> = vec![&[0, 1], &[2], &[3], &[4], &[5], &[6, 7]];
+    let mut left = &turns[..];
+    for group in groups {
+        let (first, rest) = left.split_at(group.len());
+        assert!(group.iter().all(|number| first.contains(number)), "{turns:?}");
+        left = rest;
     }
 }
 
 #[test]
-fn a_gate_that_somebody_keeps_without_taking_the_lock_stops_nobody_for_long() {
+fn a_waiter_that_is_killed_leaves_its_place_to_nobody_and_keeps_the_order() {
     let (_dir, data) = data();
-    crate::common::assert_free(&data);
-    std::fs::write(gate_of(&data), "").expect("it can be written");
-    let gate = std::fs::File::open(gate_of(&data)).expect("it is there");
-    #[expect(clippy::disallowed_methods, reason = "a holder that is not gtlock")]
-    gate.lock().expect("nobody else has it");
-    for mode in ["--read", "--write"] {
-        gtlock().args(["try", mode]).arg(&data).assert().success().stderr("");
-        gtlock().args(["run", mode]).arg(&data).args(["--", "echo", "in"]).assert().success().stdout("in\n");
+    let holder = Holder::writer(&data);
+    let mut waiters: Vec<Child> = (0..6).map(|number| numbered(number, "--write", &data)).collect();
+    for killed in [0, 3] {
+        waiters[killed].kill().expect("it waits");
+        end_of(&mut waiters[killed]);
+    }
+    assert!(holder.release().success());
+    for (number, waiter) in waiters.iter_mut().enumerate() {
+        assert_eq!(end_of(waiter).success(), ![0, 3].contains(&number));
+    }
+    assert_eq!(turns(&data), ["1", "2", "4", "5"]);
+}
+
+#[test]
+fn a_waiter_that_gives_up_leaves_its_place() {
+    let (_dir, data) = data();
+    let holder = Holder::reader(&data);
+    let mut writer = gtlock_process();
+    writer.args(["run", "-q", "--timeout=50ms", "--write"]).arg(&data).args(["--", "true"]);
+    assert_eq!(end_of(&mut writer.spawn().expect("it starts")).code(), Some(75));
+    gtlock().args(["try", "--read"]).arg(&data).assert().success().stderr("");
+    assert!(holder.release().success());
+}
+
+#[test]
+fn several_that_are_stopped_in_line_are_passed_by_in_line() {
+    use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    let mut stopped: Vec<Child> = (0..3).map(|number| numbered(number, "--write", &data)).collect();
+    let mut late: Vec<Child> = (3..6).map(|number| numbered(number, "--write", &data)).collect();
+    stopped.iter().for_each(|waiter| signal(waiter, SIGSTOP));
+    stopped.iter().for_each(are_stopped);
+    assert!(holder.release().success());
+    assert!(late.iter_mut().all(|waiter| end_of(waiter).success()));
+    assert_eq!(turns(&data), ["3", "4", "5"]);
+    stopped.iter().for_each(|waiter| signal(waiter, SIGCONT));
+    assert!(stopped.iter_mut().all(|waiter| end_of(waiter).success()));
+    assert_eq!(turns(&data).len(), 6);
+}
+
+#[test]
+fn clean_leaves_a_lock_file_that_is_waited_for() {
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    let mut waiter = numbered(0, "--write", &data);
+    signal(&waiter, nix::sys::signal::Signal::SIGSTOP);
+    are_stopped(&waiter);
+    assert!(holder.release().success());
+    let clean = || gtlock().arg("clean").current_dir(dir.path()).assert().success();
+    clean().stdout("removed 0 lock files, 1 held\n");
+    waiter.kill().expect("it waits");
+    end_of(&mut waiter);
+    clean().stdout("removed 1 lock file, 0 held\n");
+}
+
+#[test]
+fn a_writer_is_not_starved_by_readers_inside_another_lock() {
+    let (dir, data) = data();
+    let other = dir.path().join("other.json");
+    let inner = "read -r go; gtlock run --read \"$1\" -- echo in; echo out; cat";
+    let outer = || {
+        let mut outer = gtlock_process();
+        outer.args(["run", "--read"]).arg(&other).args(["--", "sh", "-c", inner, "sh"]).arg(&data);
+        outer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts")
+    };
+    let holder = Holder::writer(&data);
+    let mut writer = waiting("--write", &data);
+    // One that comes later stands behind the writer, inside another lock or not.
+    let mut nested = outer();
+    std::io::Write::write_all(nested.stdin.as_mut().expect("it is piped"), b"go\n").expect("it reads");
+    eventually("the nested reader waits", || line_of(&data) == 2);
+    assert!(holder.release().success());
+    assert!(end_of(&mut writer).success());
+    let mut lines = BufReader::new(nested.stdout.take().expect("it is piped")).lines();
+    assert_eq!(lines.next().expect("it goes on").expect("text"), "in");
+    drop(nested.stdin.take());
+    assert!(end_of(&mut nested).success());
+}
+
+/// How many places are taken in the line for a lock, by whomever.
+fn line_of(data: &Path) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("a directory").filter_map(Result::ok);
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.map(|pid: u32| places(pid, data).count()).sum()
+}
+
+#[test]
+fn names_of_every_length_and_files_that_may_only_be_read_have_a_line() {
+    let (dir, _) = data();
+    let long = dir.path().join("n".repeat(250));
+    let read_only = dir.path().join("read-only.json");
+    for data in [&long, &read_only] {
+        crate::common::assert_free(data);
+        let holder = Holder::reader(data);
+        let mut writer = waiting("--write", data);
+        gtlock().args(["try", "--read"]).arg(data).assert().code(75);
+        assert!(holder.release().success());
+        assert!(end_of(&mut writer).success());
     }
 }

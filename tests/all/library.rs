@@ -181,12 +181,15 @@ fn lock_paths_are_canonical_in_order_and_each_once() {
     assert_eq!(request.lock_paths().expect("they can be named"), names.map(|name| locks.join(name)));
     assert_eq!(request.paths().count(), 5);
     let guard = request.lock().expect("they are free");
-    let held: Vec<_> = guard.locks().map(|locked| (locked.target().lock(), locked.target().mode())).collect();
+    // In the one order, which is that of the files' device and inode numbers.
+    let ids: Vec<_> = guard.locks().map(|locked| locked.file_id()).collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    let mut held: Vec<_> =
+        guard.locks().map(|locked| (locked.target().lock().canonicalize(), locked.target().mode())).collect();
+    held.sort_by_key(|(lock, _)| lock.as_ref().ok().cloned());
+    let held: Vec<_> = held.into_iter().map(|(lock, mode)| (lock.expect("it is there"), mode)).collect();
     let modes = [Mode::Shared, Mode::Exclusive, Mode::Exclusive, Mode::Exclusive];
-    assert_eq!(
-        held,
-        names.map(|name| locks.join(name)).iter().map(AsRef::as_ref).zip(modes).collect::<Vec<_>>()
-    );
+    assert_eq!(held, names.map(|name| locks.join(name)).into_iter().zip(modes).collect::<Vec<_>>());
     assert!(guard.locks().all(|locked| locked.unrecorded().is_none()));
 
     let chosen = Request::exclusive(&data).lock_dir(dir.path().join("run"));

@@ -300,7 +300,7 @@ fn the_record_is_the_pid_of_the_writer_while_it_holds_the_lock_and_nothing_after
     holder.release();
     assert_eq!(record(&data), "");
     // Whatever was left in it by holders that were killed.
-    fs::write(lock_file(&data), "1\n22\n\n333333\n".repeat(500)).expect("it can be written");
+    fs::write(lock_file(&data), "1\n22\n\n333333\n".repeat(300)).expect("it can be written");
     let holder = Holder::writer(&data);
     assert_eq!(record(&data), format!("{}\n", holder.pid()));
     holder.release();
@@ -380,8 +380,10 @@ fn the_record_stays_bounded_under_overlapping_readers_that_are_killed() {
     assert!(killed.lines().count() > 1 && killed.len() < 4096, "{killed}");
 
     // No process has these numbers: the dead are dropped once they are many.
-    let dead: String = (0..500).map(|n| (4_200_000_000_u32 + n).to_string() + "\n").collect();
-    fs::write(lock_file(&data), format!("{}\n{dead}", stays.pid())).expect("it can be written");
+    let dead: String = (0..371).map(|n| (4_200_000_000_u32 + n).to_string() + "\n").collect();
+    let full = format!("{}\n{dead}", stays.pid());
+    let full = format!("{full}{}\n", "4".repeat(4096 - full.len() - 1));
+    fs::write(lock_file(&data), full).expect("it can be written");
     let late = Holder::reader(&data);
     assert_eq!(record(&data).trim_end(), format!("{}\n{}", stays.pid(), late.pid()));
     late.release();
@@ -492,7 +494,7 @@ fn a_lock_file_that_is_there_is_opened_without_making_it() {
     let trace = dir.path().join("trace");
     let opens = |options: &[&str]| {
         let mut strace = process("strace");
-        strace.arg("-o").arg(&trace).args(["-e", "trace=?open,openat"]);
+        strace.arg("-o").arg(&trace).args(["-e", "trace=?open,openat,?openat2"]);
         strace.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(options).arg(&data);
         to_its_end(strace).output().ok().filter(|output| output.status.success())?;
         let trace = fs::read_to_string(&trace).expect("strace wrote it");

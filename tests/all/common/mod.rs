@@ -122,14 +122,24 @@ pub fn status_of(data: &Path) -> serde_json::Value {
     locks[0].clone()
 }
 
-/// Returns once a process waits in the kernel for the lock of a data file.
+/// Returns once a process waits in line for the lock of a data file.
 #[cfg(target_os = "linux")]
 pub fn waits_in_kernel(pid: u32, data: &Path) {
-    eventually("it waits in the kernel", || {
-        let lock = status_of(data);
-        let waiters = lock["waiters"].as_array().expect("a list");
-        waiters.iter().any(|waiter| waiter["pid"] == pid)
-    });
+    eventually("it waits in line", || places(pid, data).next().is_some());
+}
+
+/// The places in the line for the lock of a data file that a process has taken.
+#[cfg(target_os = "linux")]
+pub fn places(pid: u32, data: &Path) -> impl Iterator<Item = u64> + use<> {
+    use std::os::unix::fs::MetadataExt;
+    let inode = std::fs::metadata(lock_file(data)).map_or(0, |lock| lock.ino());
+    let fdinfos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten();
+    let locks = fdinfos.filter_map(|fdinfo| std::fs::read_to_string(fdinfo.ok()?.path()).ok());
+    let lines: Vec<String> =
+        locks.flat_map(|locks| locks.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    // `lock: 1: OFDLCK  ADVISORY  WRITE -1 fd:00:81234 4611686018427392027 4611686018427392027`
+    let of_lock = move |line: &String| line.contains("OFDLCK") && line.contains(&format!(":{inode} "));
+    lines.into_iter().filter(of_lock).filter_map(|line| line.split_ascii_whitespace().last()?.parse().ok())
 }
 
 /// Everything below a directory: the kind of each entry, its content, and when it was changed.

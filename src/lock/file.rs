@@ -1,0 +1,138 @@
+//! The file that a lock is on: opened, validated, and compared with its path.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::error::{Error, foreign, not_a_lock_file, replaced_too_often};
+use super::path::{Spot, no_directory};
+use super::{Kind, Target, record};
+use crate::sys::{self, FileId, Missing, Stat};
+
+/// An open file that may be locked: a lock file of ours or, where a file is locked itself, any.
+#[derive(Debug)]
+pub struct LockFile {
+    pub file: File,
+    pub id: FileId,
+    /// Where it was opened; `None` for a descriptor of the caller's, whose path nobody knows.
+    pub spot: Option<Spot>,
+}
+
+impl LockFile {
+    /// Opens the file of a lock; `None` if it is not there.
+    pub fn open(spot: &Spot, target: &Target) -> Result<Option<Self>, Error> {
+        match open(spot, target.kind(), Missing::Leave) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => Self::of(opened, spot.clone(), target).map(Some),
+        }
+    }
+
+    /// Opens the file of a lock, made with its directory if need be.
+    pub fn create(mut spot: Spot, target: &Target) -> Result<Self, Error> {
+        let mut opened = open(&spot, target.kind(), Missing::Make);
+        if target.kind() == Kind::LockFile
+            && opened.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            spot.make_dir(target.data())?;
+            opened = open(&spot, target.kind(), Missing::Make);
+        }
+        Self::of(opened, spot, target)
+    }
+
+    fn of(opened: io::Result<File>, spot: Spot, target: &Target) -> Result<Self, Error> {
+        let lock = target.lock();
+        let file = opened.map_err(|e| explained(&spot, lock, target.kind(), e))?;
+        let stat = sys::stat(&file).map_err(|e| Error::io(lock, e))?;
+        validate(&file, &spot, stat, target)?;
+        Ok(Self { file, id: stat.id, spot: Some(spot) })
+    }
+
+    /// A descriptor of the caller's, which stays open.
+    pub fn sharing(file: &File, name: &Path) -> Result<Self, Error> {
+        let share = || {
+            let file = file.try_clone()?; // of the same open file description
+            let id = sys::stat(&file)?.id;
+            Ok(Self { file, id, spot: None })
+        };
+        share().map_err(|e| Error::io(name, e))
+    }
+
+    /// Opens the file once more, for writing too: some file systems want that for an exclusive lock.
+    pub fn reopen_for_writing(&mut self) -> io::Result<()> {
+        let Some(Spot { dir: Some(dir), file, .. }) = &self.spot else {
+            return Err(io::Error::other("it is not open for writing"));
+        };
+        self.file = dir.open_for_writing(file)?;
+        self.id = sys::stat(&self.file)?.id;
+        Ok(())
+    }
+
+    /// What is at the path now, if that is this file.
+    ///
+    /// The one check that exclusion rests on: `clean`, or anybody, may have unlinked the file between the open
+    /// and the lock, and a second holder may have made a new one. It is asked by path, as the next one will open it:
+    /// a directory on the way may have been replaced too.
+    pub fn at_its_path(&self, target: &Target) -> Result<Option<Stat>, Error> {
+        let fail = |e| Error::io(target.lock(), e);
+        let there = match &self.spot {
+            None => return sys::stat(&self.file).map(Some).map_err(fail),
+            Some(spot) if spot.is_magic => sys::stat_through(&spot.path),
+            Some(spot) => sys::stat_path(&spot.path),
+        };
+        Ok(there.map_err(fail)?.filter(|there| there.id == self.id))
+    }
+
+    /// Refuses what has become of a lock file since it was opened.
+    pub fn validate(&self, stat: Stat, target: &Target) -> Result<(), Error> {
+        self.spot.as_ref().map_or(Ok(()), |spot| validate(&self.file, spot, stat, target))
+    }
+
+    /// Whether the file has gone from the directory that it was opened in: it was unlinked or replaced. A directory
+    /// that was moved has it still.
+    pub fn was_replaced(&self) -> bool {
+        let Some(Spot { dir: Some(dir), file, is_magic: false, .. }) = &self.spot else { return false };
+        dir.stat_in(file).is_ok_and(|there| there.is_none_or(|there| there.id != self.id))
+    }
+}
+
+fn open(spot: &Spot, kind: Kind, missing: Missing) -> io::Result<File> {
+    let dir = spot.dir.as_ref().ok_or(io::ErrorKind::NotFound)?;
+    match kind {
+        Kind::LockFile => dir.open_lock(&spot.file, missing),
+        _ if spot.is_magic => dir.open_through(spot.file.as_os_str()),
+        _ => dir.open_itself(&spot.file, missing),
+    }
+}
+
+fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
+    if kind != Kind::LockFile {
+        return Error::io(lock, error);
+    }
+    match lock.parent() {
+        Some(locks) if error.kind() == io::ErrorKind::NotADirectory => no_directory(locks),
+        _ => not_regular(spot, lock).unwrap_or(Error::io(lock, error)),
+    }
+}
+
+/// Refuses what is at a lock path but is no lock file of ours.
+fn validate(file: &File, spot: &Spot, stat: Stat, target: &Target) -> Result<(), Error> {
+    let lock = target.lock();
+    if target.kind() != Kind::LockFile {
+        return Ok(()); // anything that can be opened can be locked
+    }
+    if !stat.is_file {
+        return Err(not_regular(spot, lock).unwrap_or_else(|| replaced_too_often(lock)));
+    }
+    if !stat.may_have_record {
+        return Ok(());
+    }
+    match record::read(file, lock) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(foreign(lock)),
+        Err(e) => Err(Error::io(lock, e)),
+    }
+}
+
+fn not_regular(spot: &Spot, lock: &Path) -> Option<Error> {
+    not_a_lock_file(spot.dir.as_ref()?, &spot.file, lock)
+}

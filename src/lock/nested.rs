@@ -1,0 +1,225 @@
+//! The locks around a request: of this thread, and of this process's ancestors, handed down in `GTLOCK_HELD`.
+//!
+//! Each entry is `PID:DEVICE:INODE` of a held lock file, numbers in decimal, entries apart by spaces.
+//! The variable is a hint that outlives what it tells of, so an entry counts only while its process
+//! is an ancestor of this one, and has the lock as far as can be seen: gtlock holds its locks as long as its
+//! command lives, and whoever descends from the command through living processes is inside that time. A process that
+//! is no descendant any more, such as a daemon that the command left behind, can wait: the lock will be released.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+
+use super::file::LockFile;
+use super::record;
+use super::request::{Kind, Target};
+use crate::process::{Liveness, Processes};
+use crate::sys::{self, FileId};
+
+/// The environment variable that names the locks held.
+pub const VARIABLE: &str = "GTLOCK_HELD";
+
+/// The variable's value for a child of this process, which holds the locks `ids`.
+pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
+    let me = std::process::id();
+    let mut processes = Processes::default();
+    // Without those that are over, or the variable of a job that starts itself anew would grow without end.
+    let still_held =
+        |&(pid, id): &(u32, FileId)| processes.look_at(pid) != Liveness::Dead && sys::may_hold_lock(pid, id);
+    let inherited = entries().into_iter().filter(still_held);
+    let held: BTreeSet<_> = inherited.chain(ids.map(|id| (me, id))).collect();
+    let entries = held.into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
+    entries.collect::<Vec<_>>().join(" ").into()
+}
+
+/// Who holds a lock around a request, so that to wait for it would be to wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// A gtlock that runs this process, or an ancestor of it.
+    Ancestor(u32),
+    /// An open file description that was inherited; nobody who took the lock through it is left to release it.
+    Descriptor,
+    /// The thread that asks.
+    ThisThread,
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ancestor(pid) => write!(f, "process {pid}, inside which this runs"),
+            Self::Descriptor => f.write_str("an inherited descriptor, inside which this runs"),
+            Self::ThisThread => f.write_str("this thread itself"),
+        }
+    }
+}
+
+/// Who holds a lock around this request. Nobody, unless it is certain.
+pub fn held_by(lock: &LockFile, target: &Target, processes: &mut Processes) -> Option<HeldBy> {
+    if Own::all().iter().any(|&(id, thread)| id == lock.id && thread == thread::current().id()) {
+        return Some(HeldBy::ThisThread);
+    }
+    held_by_ancestor(lock, target, processes)
+        .map(HeldBy::Ancestor)
+        .or_else(|| is_inherited(lock.id, processes).then_some(HeldBy::Descriptor))
+}
+
+/// Whether this process runs inside any lock at all.
+pub fn is_inside(processes: &mut Processes) -> bool {
+    let entries = entries();
+    if entries.is_empty() {
+        return false;
+    }
+    match processes.ancestors() {
+        Some(all) => {
+            entries.into_iter().any(|(pid, id)| all.contains(&pid) && sys::holds_lock(pid, id) != Some(false))
+        }
+        None => entries.into_iter().any(|(_, id)| sys::has_inherited(id)),
+    }
+}
+
+/// The gtlock that holds the lock around this process: named in `GTLOCK_HELD`, or where that was cleared (sudo) in the
+/// lock's record, and an ancestor.
+fn held_by_ancestor(lock: &LockFile, target: &Target, processes: &mut Processes) -> Option<u32> {
+    let named: Vec<_> = entries().into_iter().filter(|&(_, id)| id == lock.id).map(|(pid, _)| pid).collect();
+    let Some(ancestors) = processes.ancestors() else {
+        // No process can be seen (there is no /proc): only a descriptor bears the variable out.
+        return named.first().copied().filter(|_| sys::has_inherited(lock.id));
+    };
+    let by_variable = named
+        .into_iter()
+        .find(|&pid| ancestors.contains(&pid) && sys::holds_lock(pid, lock.id) != Some(false));
+    by_variable.or_else(|| {
+        let recorded = match target.kind() {
+            Kind::LockFile => record::read(&lock.file, target.lock()).ok().flatten().unwrap_or_default().pids,
+            _ => Vec::new(),
+        };
+        recorded.into_iter().find(|&pid| {
+            ancestors.contains(&pid)
+                && sys::holds_lock(pid, lock.id) == Some(true)
+                && processes.is_gtlock(pid)
+        })
+    })
+}
+
+/// Whether the lock is held through a descriptor that this process inherited, and whoever took it is gone.
+fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
+    if Own::all().iter().any(|&(own, _)| own == id) {
+        return false; // what this process took it can release
+    }
+    sys::inherited_lock(id).is_some_and(|taker| {
+        processes.look_at(taker) == Liveness::Dead || sys::holds_lock(taker, id) == Some(false)
+    })
+}
+
+/// A lock that this process holds, for as long as this lives.
+#[derive(Debug)]
+pub struct Own {
+    pid: u32,
+    id: FileId,
+    thread: ThreadId,
+}
+
+static OWN: Mutex<Vec<(u32, FileId, ThreadId)>> = Mutex::new(Vec::new());
+
+impl Own {
+    /// Notes that this thread has taken a lock.
+    pub fn register(id: FileId) -> Self {
+        let (pid, thread) = (std::process::id(), thread::current().id());
+        Self::registry().push((pid, id, thread));
+        Self { pid, id, thread }
+    }
+
+    /// Whether the lock was taken by this process, and not by one that it was forked from.
+    pub fn is_this_process(&self) -> bool {
+        self.pid == std::process::id()
+    }
+
+    /// The locks that this process holds, and the threads that took them.
+    fn all() -> Vec<(FileId, ThreadId)> {
+        let me = std::process::id();
+        Self::registry().iter().filter(|(pid, ..)| *pid == me).map(|&(_, id, thread)| (id, thread)).collect()
+    }
+
+    fn registry() -> MutexGuard<'static, Vec<(u32, FileId, ThreadId)>> {
+        OWN.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        if !self.is_this_process() {
+            return; // another thread of the parent may have held the registry when it forked
+        }
+        let mut registry = Self::registry();
+        let mine = (self.pid, self.id, self.thread);
+        if let Some(at) = registry.iter().position(|own| *own == mine) {
+            registry.swap_remove(at);
+        }
+    }
+}
+
+fn entries() -> Vec<(u32, FileId)> {
+    let value = std::env::var_os(VARIABLE).unwrap_or_default();
+    parse(&value.to_string_lossy())
+}
+
+/// Whatever is not an entry is passed over: anybody can write anything into an environment.
+fn parse(value: &str) -> Vec<(u32, FileId)> {
+    value
+        .split_ascii_whitespace()
+        .filter_map(|entry| {
+            let mut parts = entry.split(':');
+            let pid = parts.next()?.parse().ok()?;
+            let device = parts.next()?.parse().ok()?;
+            let inode = parts.next()?.parse().ok()?;
+            parts.next().is_none().then_some((pid, FileId { device, inode }))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn nonsense_in_the_variable_is_passed_over() {
+        let good = (12, FileId { device: 3, inode: 4 });
+        assert_eq!(parse("12:3:4"), [good]);
+        assert_eq!(parse(" x 12:3 12:3:4:5 -1:3:4 12:3:4\t::: 99999999999:1:1"), [good]);
+        assert_eq!(parse(""), []);
+    }
+
+    fn render(entries: &[(u32, FileId)]) -> String {
+        let entry = |(pid, id): &(u32, FileId)| format!("{pid}:{}:{}", id.device, id.inode);
+        entries.iter().map(entry).collect::<Vec<_>>().join(" ")
+    }
+
+    fn entry() -> impl Strategy<Value = (u32, FileId)> {
+        any::<(u32, u64, u64)>().prop_map(|(pid, device, inode)| (pid, FileId { device, inode }))
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_variable_holds_no_more_entries_are_read_than_words(
+            value in prop_oneof![".*", "([0-9]{0,21}:?){0,5}( [0-9:]{0,30}){0,5}"],
+        ) {
+            let read = parse(&value);
+            prop_assert!(read.len() <= value.split_ascii_whitespace().count());
+            prop_assert_eq!(parse(&render(&read)), read);
+        }
+
+        #[test]
+        fn entries_are_read_as_written_with_nonsense_between_them(
+            entries in vec(entry(), 0..9), nonsense in "[a-z:-]{0,20}",
+        ) {
+            prop_assert_eq!(&parse(&render(&entries)), &entries);
+            let mixed = render(&entries).replace(' ', &format!(" {nonsense} "));
+            prop_assert_eq!(parse(&mixed), entries);
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Directories held open: what is done through one is done in the directory that was opened, whatever its path has
+//! come to name since.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path};
+
+use nix::dir::Type;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::libc;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+
+use super::super::{Entry, Missing, Stat};
+use super::LOCK_FLAGS;
+
+/// How many symbolic links one path may lead through, as in Linux.
+const MAX_LINKS: usize = 40;
+
+/// How a directory is opened to work through it: to look into it is not asked for.
+#[cfg(target_os = "linux")]
+const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const HANDLE: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+/// What is in the place of a name that may be a symbolic link.
+#[derive(Debug)]
+pub enum Link {
+    /// Anything else, or nothing.
+    None,
+    /// A link with this text.
+    To(OsString),
+    /// A link of `/proc`, whose text is not where it leads: only the kernel can follow it.
+    Magic,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+impl Dir {
+    /// Opens a directory. Symbolic links on the way are followed as [`Dir::link`] allows.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        open_from(AT_FDCWD, path)
+    }
+
+    /// Opens a directory below this one, or wherever a path that starts here leads.
+    pub fn open_in(&self, path: &Path) -> io::Result<Self> {
+        open_from(self.0.as_fd(), path)
+    }
+
+    /// Makes a directory in this one, if it is not there.
+    pub fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+        match mkdirat(&self.0, name, Mode::from_bits_truncate(0o777)) {
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Whether the name in this directory is a symbolic link that may be followed.
+    ///
+    /// The rule is that of Linux's `protected_symlinks`: in a sticky directory that everybody may write to, only
+    /// links of this user, or of the directory's owner. Any other could lead this user to files of a stranger's
+    /// choice, and is an error.
+    pub fn link(&self, name: &OsStr) -> io::Result<Link> {
+        link(self.0.as_fd(), name)
+    }
+
+    /// Opens a lock file, or makes it. Waits for no FIFO and no lease. The file
+    /// is writable if this user may write it, else only readable.
+    pub fn open_lock(&self, path: &Path, missing: Missing) -> io::Result<File> {
+        let open = |flags| open_file(self.0.as_fd(), path, flags);
+        loop {
+            let opened = match open(OFlag::O_RDWR) {
+                Err(Errno::EACCES | Errno::EROFS | Errno::EPERM) => open(OFlag::O_RDONLY),
+                opened => opened,
+            };
+            match opened {
+                Err(Errno::ENOENT) if missing == Missing::Make => {}
+                opened => return Ok(opened?),
+            }
+            // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
+            // to open them. O_EXCL, since somebody else may be creating it too.
+            match open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL) {
+                Err(Errno::EEXIST) => {}
+                created => return Ok(created?),
+            }
+        }
+    }
+
+    /// Opens a file or directory to be locked itself, or makes a file. Any access
+    /// that this user has will do.
+    pub fn open_itself(&self, path: &Path, missing: Missing) -> io::Result<File> {
+        let open = |flags| open_file(self.0.as_fd(), path, flags);
+        let opened = match open(OFlag::O_RDONLY) {
+            Err(Errno::EACCES) => open(OFlag::O_WRONLY),
+            Err(Errno::ENOENT) if missing == Missing::Make => open(OFlag::O_RDWR | OFlag::O_CREAT),
+            opened => opened,
+        };
+        Ok(opened?)
+    }
+
+    /// Opens what a link of `/proc` leads to, to be locked itself.
+    pub fn open_through(&self, name: &OsStr) -> io::Result<File> {
+        let flags = OFlag::from_bits_retain(LOCK_FLAGS & !libc::O_NOFOLLOW) | OFlag::O_CLOEXEC;
+        let open = |access| openat(&self.0, name, flags | access, Mode::empty());
+        Ok(open(OFlag::O_RDONLY).or_else(|_| open(OFlag::O_WRONLY))?.into())
+    }
+
+    /// Opens a file that is there, for reading and writing.
+    pub fn open_for_writing(&self, path: &Path) -> io::Result<File> {
+        Ok(open_file(self.0.as_fd(), path, OFlag::O_RDWR)?)
+    }
+
+    /// Opens a directory to lock it, or to read its entries.
+    pub fn open_dir(&self, path: &Path) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        Ok(openat(&self.0, path, flags, Mode::empty())?.into())
+    }
+
+    /// Looks at this directory.
+    pub fn stat(&self) -> io::Result<Stat> {
+        Ok(Stat::from(&fstat(&self.0)?))
+    }
+
+    /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
+    pub fn stat_in(&self, path: &Path) -> io::Result<Option<Stat>> {
+        match fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Stat::from(&stat))),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Its entries.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
+        let entries = nix::dir::Dir::from_fd(self.open_dir(Path::new("."))?.into())?.into_iter();
+        Ok(entries.map(|entry| {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
+            // Most file systems say it for nothing.
+            let is_file = match entry.file_type() {
+                Some(kind) => kind == Type::File,
+                None => self.stat_in(Path::new(&name))?.is_none_or(|stat| stat.is_file),
+            };
+            Ok(Entry { name, is_file })
+        }))
+    }
+
+    /// Removes a lock file. `false` if it has to stay because somebody has it open; never on Unix.
+    pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
+        unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
+        Ok(true)
+    }
+
+    /// What there is at a path, if it is something that can be no lock file.
+    pub fn non_regular_kind(&self, path: &Path) -> Option<&'static str> {
+        let stat = fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
+        Some(match kind_of(&stat) {
+            SFlag::S_IFREG => return None,
+            SFlag::S_IFLNK => "a symbolic link",
+            SFlag::S_IFDIR => "a directory",
+            SFlag::S_IFIFO => "a FIFO",
+            SFlag::S_IFSOCK => "a socket",
+            _ => "a device",
+        })
+    }
+}
+
+fn kind_of(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
+}
+
+/// Opens a file below a directory, itself through no symbolic link.
+fn open_file(base: BorrowedFd<'_>, path: &Path, flags: OFlag) -> nix::Result<File> {
+    let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS) | OFlag::O_CLOEXEC;
+    let mode = Mode::from_bits_truncate(if flags.contains(OFlag::O_CREAT) { 0o666 } else { 0 });
+    if let Some(opened) = open_without_links(base, path, flags, mode) {
+        return opened.map(File::from);
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).map(|dir| open_from(base, dir));
+    let dir = dir.transpose().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EACCES)))?;
+    let base = dir.as_ref().map_or(base, |dir| dir.0.as_fd());
+    openat(base, path.file_name().unwrap_or(path.as_os_str()), flags, mode).map(File::from)
+}
+
+fn open_from(base: BorrowedFd<'_>, path: &Path) -> io::Result<Dir> {
+    match open_without_links(base, path, HANDLE, Mode::empty()) {
+        Some(opened) => Ok(Dir(opened?)),
+        None => walk(base, path),
+    }
+}
+
+/// Opens a path in one call if no symbolic link is on it; `None` if one is, or the system has no such call.
+#[cfg(target_os = "linux")]
+fn open_without_links(
+    base: BorrowedFd<'_>,
+    path: &Path,
+    flags: OFlag,
+    mode: Mode,
+) -> Option<nix::Result<OwnedFd>> {
+    use nix::fcntl::{OpenHow, ResolveFlag, openat2};
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let how = OpenHow::new().flags(flags).mode(mode).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    match openat2(base, path, how) {
+        // A path of any length can be walked. A seccomp filter may answer a call that it does not know with EPERM.
+        Err(Errno::ELOOP | Errno::ENAMETOOLONG | Errno::ENOSYS | Errno::EPERM | Errno::EAGAIN) => None,
+        opened => Some(opened),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_without_links(_: BorrowedFd<'_>, _: &Path, _: OFlag, _: Mode) -> Option<nix::Result<OwnedFd>> {
+    None
+}
+
+/// Opens a directory component by component, each through the one before.
+fn walk(base: BorrowedFd<'_>, path: &Path) -> io::Result<Dir> {
+    let mut here = Dir(openat(base, ".", HANDLE, Mode::empty())?);
+    let mut left = Vec::new(); // the next component last
+    push(&mut left, path);
+    let mut links = 0;
+    while let Some(name) = left.pop() {
+        here = match openat(&here.0, &*name, HANDLE | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(dir) => Dir(dir),
+            Err(refused) => match here.link(&name)? {
+                Link::None => return Err(refused.into()),
+                Link::Magic => Dir(openat(&here.0, &*name, HANDLE, Mode::empty())?),
+                Link::To(_) if links == MAX_LINKS => return Err(Errno::ELOOP.into()),
+                Link::To(target) => {
+                    links += 1;
+                    push(&mut left, Path::new(&target));
+                    continue;
+                }
+            },
+        };
+    }
+    Ok(here)
+}
+
+fn push(left: &mut Vec<OsString>, path: &Path) {
+    let names = path.components().filter(|component| *component != Component::CurDir);
+    left.extend(names.rev().map(|component| component.as_os_str().to_owned()));
+}
+
+fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
+    match readlinkat(dir, name) {
+        Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
+        text => text?, // a link: it is looked at with more care
+    };
+    // The link itself is opened where that can be done, so that its owner and its text are of one link.
+    #[cfg(target_os = "linux")]
+    let (opened, text_in) = match openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
+        opened => (opened?, OsStr::new("")),
+    };
+    #[cfg(not(target_os = "linux"))]
+    let (opened, text_in) = (dir, name);
+    let stat = match fstatat(&opened, text_in, at_link()) {
+        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
+        stat => stat?,
+    };
+    if kind_of(&stat) != SFlag::S_IFLNK {
+        return Ok(Link::None);
+    }
+    #[cfg(target_os = "linux")]
+    if nix::sys::statfs::fstatfs(&opened)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
+        return Ok(Link::Magic);
+    }
+    let there = fstat(dir)?;
+    let shared = libc::S_ISVTX | libc::S_IWOTH;
+    let is_strangers = stat.st_uid != geteuid().as_raw() && stat.st_uid != there.st_uid;
+    if there.st_mode & shared == shared && is_strangers {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!(
+                "{} is a symbolic link of user {} in a sticky directory, which is not followed; name the file \
+                 that it leads to",
+                crate::escape::Escaped::new(name),
+                stat.st_uid
+            ),
+        ));
+    }
+    match readlinkat(&opened, text_in) {
+        Err(Errno::ENOENT | Errno::EINVAL) => Ok(Link::None), // replaced since
+        text => Ok(Link::To(text?)),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn at_link() -> AtFlags {
+    AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW
+}
+
+#[cfg(not(target_os = "linux"))]
+fn at_link() -> AtFlags {
+    AtFlags::AT_SYMLINK_NOFOLLOW
+}

@@ -1,0 +1,96 @@
+//! Places in a queue: single bytes of a lock file, far beyond its content, each locked by whoever waits there.
+//!
+//! The locks belong to the open file description (`F_OFD_SETLK`), as flock's do: the kernel drops them with the
+//! last descriptor, and tells everybody who asks where the first one is. They neither see nor disturb flock's, except
+//! on NFS, where the two are one kind. There, and where something else is locked in the row, nobody queues.
+
+use std::fs::File;
+use std::io;
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// The first place.
+pub const FIRST: u64 = 1 << 62;
+
+/// Beyond the last place.
+pub const END: u64 = (1 << 63) - 1;
+
+/// How often a place is looked at that cannot be waited for.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A taken place in `from..to`, if there is one; which one, the kernel chooses.
+pub fn taken(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
+    if from >= to {
+        return Ok(None);
+    }
+    let mut found = lock(libc::F_WRLCK, from, to - from);
+    fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
+    match (u64::try_from(found.l_start), found.l_len) {
+        _ if i32::from(found.l_type) == libc::F_UNLCK => Ok(None),
+        (Ok(start), 1..) if start >= FIRST => Ok(Some(start.max(from))),
+        _ => Err(io::ErrorKind::Unsupported.into()), // somebody's lock on the whole file, say
+    }
+}
+
+/// Whether anything at all is locked in the file in this way: places, or what other programs lock.
+pub fn is_locked(file: &File) -> bool {
+    !matches!(taken(file, 0, END), Ok(None))
+}
+
+/// Takes a place; `false` if somebody has it.
+pub fn take(file: &File, place: u64) -> io::Result<bool> {
+    let set = |kind| fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, place, 1)));
+    let set = match set(libc::F_WRLCK) {
+        Err(Errno::EBADF) => set(libc::F_RDLCK), // a file that may only be read
+        set => set,
+    };
+    match set {
+        Ok(_) => Ok(true),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Leaves a place.
+pub fn leave(file: &File, place: u64) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK, place, 1)))?;
+    Ok(())
+}
+
+/// Waits until a place is left. A signal ends the wait with [`Interrupted`](io::ErrorKind::Interrupted).
+pub fn wait_until_left(file: &File, place: u64) -> io::Result<()> {
+    let wait = |kind| fcntl(file, FcntlArg::F_OFD_SETLKW(&lock(kind, place, 1)));
+    let mut theirs = lock(libc::F_RDLCK, place, 1);
+    let waited = match wait(libc::F_WRLCK) {
+        Err(Errno::EBADF) => {
+            // This file may only be read: a lock for reading waits for those for writing alone.
+            fcntl(file, FcntlArg::F_OFD_GETLK(&mut theirs))?;
+            if i32::from(theirs.l_type) == libc::F_UNLCK {
+                thread::sleep(POLL);
+                return Ok(());
+            }
+            wait(libc::F_RDLCK)
+        }
+        waited => waited,
+    };
+    waited?;
+    leave(file, place)
+}
+
+fn lock(kind: i32, start: u64, len: u64) -> libc::flock {
+    // SAFETY: plain numbers, for which zero is a value.
+    #[allow(unsafe_code)]
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    #[allow(clippy::cast_possible_truncation, reason = "the constants are small")]
+    {
+        lock.l_type = kind as libc::c_short;
+        lock.l_whence = libc::SEEK_SET as libc::c_short;
+    }
+    lock.l_start = start.cast_signed();
+    lock.l_len = len.cast_signed();
+    lock
+}
