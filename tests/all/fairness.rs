@@ -215,12 +215,16 @@ fn several_that_are_stopped_in_line_are_passed_by_in_line() {
     let holder = Holder::writer(&data);
     let mut stopped: Vec<Child> = (0..3).map(|number| numbered(number, "--write", &data)).collect();
     let mut late: Vec<Child> = (3..6).map(|number| numbered(number, "--write", &data)).collect();
-    stopped.iter().for_each(|waiter| signal(waiter, SIGSTOP));
+    for waiter in &stopped {
+        signal(waiter, SIGSTOP);
+    }
     stopped.iter().for_each(are_stopped);
     assert!(holder.release().success());
     assert!(late.iter_mut().all(|waiter| end_of(waiter).success()));
     assert_eq!(turns(&data), ["3", "4", "5"]);
-    stopped.iter().for_each(|waiter| signal(waiter, SIGCONT));
+    for waiter in &stopped {
+        signal(waiter, SIGCONT);
+    }
     assert!(stopped.iter_mut().all(|waiter| end_of(waiter).success()));
     assert_eq!(turns(&data).len(), 6);
 }

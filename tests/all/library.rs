@@ -182,7 +182,7 @@ fn lock_paths_are_canonical_in_order_and_each_once() {
     assert_eq!(request.paths().count(), 5);
     let guard = request.lock().expect("they are free");
     // In the one order, which is that of the files' device and inode numbers.
-    let ids: Vec<_> = guard.locks().map(|locked| locked.file_id()).collect();
+    let ids: Vec<_> = guard.locks().map(gtlock::lock::Locked::file_id).collect();
     assert!(ids.is_sorted(), "{ids:?}");
     let mut held: Vec<_> =
         guard.locks().map(|locked| (locked.target().lock().canonicalize(), locked.target().mode())).collect();
