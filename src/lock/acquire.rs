@@ -44,11 +44,9 @@ pub fn acquire(request: &Request, on_wait: OnWait<'_>) -> Result<Guard, Error> {
     let mut guard = Guard::default();
     while acquisition.replaced < MAX_REPLACED {
         let mut resolver = Resolver::new(&request.place);
-        let names = resolver.names(request.paths())?;
         let wanted = open_all(request, &mut resolver)?;
         guard.keep_if_all(|locked| wanted.iter().any(|(target, file)| locked.is(target, file)));
-        // A symbolic link may have been turned elsewhere before its lock was taken.
-        if acquisition.take_all(wanted, &mut guard)? && resolver.names(request.paths())? == names {
+        if acquisition.take_all(wanted, &mut guard)? && resolver.is_unchanged()? {
             return Ok(guard);
         }
         acquisition.replaced += 1;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,17 +60,20 @@ pub struct Spot {
 pub struct Resolver<'a> {
     place: &'a Place,
     opened: HashMap<PathBuf, Arc<Dir>>,
+    /// The names that data files had.
+    seen: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
 impl<'a> Resolver<'a> {
     pub fn new(place: &'a Place) -> Self {
-        Self { place, opened: HashMap::new() }
+        Self { place, opened: HashMap::new(), seen: HashMap::new() }
     }
 
     /// The spots whose locks guard a data file. One, unless the data file is a symbolic link: then one for each name
     /// from the link to what it finally points to. Nothing is created.
     pub fn spots(&mut self, data: &Path) -> Result<Vec<Spot>, Error> {
-        let mut names = self.chain(data)?;
+        let mut names = self.names(data)?;
+        self.seen.insert(data.to_owned(), names.iter().map(Name::path).collect());
         match (self.place, names.pop()) {
             (Place::Itself, Some(last)) => Ok(vec![last.itself()]),
             (_, Some(Name { is_magic: true, .. })) => Err(Error::invalid(
@@ -80,16 +84,19 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// All names of some data files: their own, and those that they lead to as symbolic links.
-    pub fn names<'b>(&mut self, data: impl Iterator<Item = &'b Path>) -> Result<Vec<PathBuf>, Error> {
-        let mut names = Vec::new();
-        for data in data {
-            names.extend(self.chain(data)?.into_iter().map(|name| name.dir_path.join(name.file)));
+    /// Whether the data files lead where they led when their spots were found: a symbolic link may have been turned
+    /// elsewhere before its lock was taken.
+    pub fn is_unchanged(&mut self) -> Result<bool, Error> {
+        for (data, seen) in mem::take(&mut self.seen) {
+            if self.names(&data)?.iter().map(Name::path).ne(seen) {
+                return Ok(false);
+            }
         }
-        Ok(names)
+        Ok(true)
     }
 
-    fn chain(&mut self, data: &Path) -> Result<Vec<Name>, Error> {
+    /// All names of a data file: its own, and those that it leads to as a symbolic link.
+    fn names(&mut self, data: &Path) -> Result<Vec<Name>, Error> {
         let mut names = Vec::new();
         let mut next = data.to_owned();
         for _ in 0..=MAX_LINKS {
@@ -221,6 +228,10 @@ struct Name {
 }
 
 impl Name {
+    fn path(&self) -> PathBuf {
+        self.dir_path.join(&self.file)
+    }
+
     /// The data itself as the file of a lock.
     fn itself(self) -> Spot {
         let Self { dir, dir_path, file, is_magic } = self;

@@ -105,7 +105,10 @@ pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
             pids.retain(|&pid| sys::is_alive(pid));
             record = render(&pids);
         }
-        Some(record).filter(|record| record.len() <= PAGE)
+        if record.len() > PAGE {
+            return Err(io::Error::other("it names as many holders as it has room for"));
+        }
+        Ok(Some(record))
     })
 }
 
@@ -113,24 +116,24 @@ pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
 pub fn remove(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
     let me = std::process::id();
     edit(lock, path, mode, |mut pids| {
-        if mode == Mode::Exclusive {
-            pids.clear();
-        } else if let Some(mine) = pids.iter().position(|&pid| pid == me) {
-            pids.remove(mine); // one line: other threads of this process may hold it too
-        }
+        // Where it is not named, the command has dropped the lock, and the record is another holder's. It is one
+        // line: other threads of this process may hold the lock too.
+        let Some(mine) = pids.iter().position(|&pid| pid == me) else { return Ok(None) };
+        pids.remove(mine);
         let mut record = render(&pids);
         if !pids.is_empty() {
             record.push(b'\n');
         }
-        Some(record)
+        Ok(Some(record))
     })
 }
 
+/// Changes the record, unless `change` returns `None`.
 fn edit(
     lock: &File,
     path: &Path,
     mode: Mode,
-    change: impl FnOnce(Vec<u32>) -> Option<Vec<u8>>,
+    change: impl FnOnce(Vec<u32>) -> io::Result<Option<Vec<u8>>>,
 ) -> io::Result<()> {
     let _turn = match mode {
         Mode::Exclusive => None,
@@ -141,8 +144,7 @@ fn edit(
     };
     let foreign = || io::Error::other("its content is not a holder record");
     let old = read_store(&store)?.ok_or_else(foreign)?;
-    let new = change(parse(&old).ok_or_else(foreign)?);
-    let mut new = new.ok_or_else(|| io::Error::other("it names as many holders as it has room for"))?;
+    let Some(mut new) = change(parse(&old).ok_or_else(foreign)?)? else { return Ok(()) };
     let len = new.len();
     if len > 0 {
         // Also if nothing changes (in a container, where every gtlock is process 1): the file's time does.

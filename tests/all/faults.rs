@@ -129,7 +129,10 @@ impl Scene {
     /// Whether anybody waits in the kernel for the lock.
     fn is_waited_for(&self) -> bool {
         let inode = fs::metadata(self.lock()).expect("it is there").ino();
-        let waits = |line: &str| line.contains("-> FLOCK") && line.contains(&format!(":{inode} "));
+        // In the kernel, or in line; where it gets no thread to wait, it polls in its place.
+        let waits = |line: &str| {
+            (line.contains("-> FLOCK") || line.contains("OFDLCK")) && line.contains(&format!(":{inode} "))
+        };
         fs::read_to_string("/proc/locks").expect("it can be read").lines().any(waits)
     }
 }

@@ -32,13 +32,16 @@ pub fn taken(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
     match (u64::try_from(found.l_start), found.l_len) {
         _ if i32::from(found.l_type) == libc::F_UNLCK => Ok(None),
         (Ok(start), 1..) if start >= FIRST => Ok(Some(start.max(from))),
-        _ => Err(io::ErrorKind::Unsupported.into()), // somebody's lock on the whole file, say
+        _ => Err(io::Error::other("something else is locked there")), // the whole file, say
     }
 }
 
 /// Whether anything at all is locked in the file in this way: places, or what other programs lock.
 pub fn is_locked(file: &File) -> bool {
-    !matches!(taken(file, 0, END), Ok(None))
+    match taken(file, 0, END) {
+        Ok(place) => place.is_some(),
+        Err(e) => e.raw_os_error().is_none(), // where the system does not say, flock alone has to do
+    }
 }
 
 /// Takes a place; `false` if somebody has it.
