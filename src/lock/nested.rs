@@ -87,9 +87,9 @@ fn held_by_ancestor(lock: &LockFile, target: &Target, processes: &mut Processes)
         // No process can be seen (there is no /proc): only a descriptor bears the variable out.
         return named.first().copied().filter(|_| sys::has_inherited(lock.id));
     };
-    let by_variable = named
-        .into_iter()
-        .find(|&pid| ancestors.contains(&pid) && sys::holds_lock(pid, lock.id) != Some(false));
+    // Another user's descriptors cannot be seen, but what it runs can.
+    let mut holds = |pid| sys::holds_lock(pid, lock.id).unwrap_or_else(|| processes.is_gtlock(pid));
+    let by_variable = named.into_iter().find(|&pid| ancestors.contains(&pid) && holds(pid));
     by_variable.or_else(|| {
         let recorded = match target.kind() {
             Kind::LockFile => record::read(&lock.file, target.lock()).ok().flatten().unwrap_or_default().pids,
