@@ -1,184 +1,205 @@
 //! The lock's protocol, explored through every interleaving of a few processes, with
 //! [stateright](https://www.stateright.rs).
 //!
-//! The protocol is the one that `src/lock/mod.rs` states, restated by hand in `protocol.rs`, one visible
-//! system call a step. A change to `acquire.rs`, `gate.rs` or `clean.rs` in `src/lock` belongs there too:
-//! nothing checks that the two agree.
+//! The protocol is the one in `src/lock`, written again by hand, one visible system call a step:
+//!
+//! ```text
+//! Open --> LooksAhead --nobody--> Tries --got--> Checks --same file at the path--> Held
+//!  ^           |                    |             ^ |
+//!  |           | a queue            | refused     | another: close
+//!  |           v                    v             | |
+//!  |         Queues <---------------+             | |
+//!  |           | takes a place                    | |
+//!  |           v                                  | |
+//!  |      WaitsForTurn --nobody ahead--> Waits    | |
+//!  |           | joins readers             | got  | |
+//!  |           +-----------------------> Leaves --+ |
+//!  +------------------------------------------------+
+//! ```
+//!
+//! A change to `acquire.rs`, `queue.rs` or `clean.rs` in `src/lock` belongs here too: nothing checks that the
+//! two agree. `kernel.rs` is what the kernel promises, `state.rs` what a state is, `steps.rs` what each process
+//! does, `protocol.rs` what can happen to it, `fault.rs` what can be wrong, `properties.rs` what must hold, and
+//! `explore.rs` visits every state.
 //!
 //! # What is in it
 //!
-//! - Two paths, the lock file and its gate, and what is there at first: nothing, a lock file, or a lock
-//!   file and the gate of a writer that was killed.
-//! - Inodes, with numbers that are used again once no path and no descriptor has them.
-//! - flock(2) as the kernel promises it and no better: it is fair to nobody, and a conversion drops the
-//!   lock before it asks for the other.
-//! - `run --write`, `run --read`, a reader inside a reader's command, `try --write`, `clean`, `status`.
-//! - SIGKILL between any two steps. A command that runs goes on with the inherited descriptor, and so with
-//!   the lock; otherwise the kernel closes the descriptors one after the other, in either order.
-//! - A wait that ends without the lock, because its time is over; a reader that has waited at a gate for long and
-//!   goes past it; and anyone who waits at a gate and sees that the lock is free.
-//! - SIGSTOP, without a SIGCONT, of a writer that waits behind its gate.
+//! - One path, and what is there at first: nothing, or a lock file.
+//! - Inodes. Their numbers are used again once no path and no descriptor has them.
+//! - flock(2) as the kernel promises it and no better: it is fair to nobody.
+//! - The queue: locks on single bytes, held by the same open file as the lock. A place is a ticket and a PID, so
+//!   two processes that come at once may have the same ticket, and threads of one process compete for one place.
+//!   A process that waited for a place has it for a moment, beside its own. A process that cannot write to the
+//!   file shares its place.
+//! - `run --write`, `run --read`, a reader inside a reader's command, a reader that writes into a pipe to
+//!   another, `try --write`, `clean`, `status`, flock(1), and a process that cannot queue.
+//! - SIGKILL between any two steps. A command that runs goes on with the inherited descriptor, and so with the
+//!   lock; otherwise lock and place go together.
+//! - SIGSTOP of anybody in the queue, without a SIGCONT.
+//! - A wait that ends without the lock, because its time is over; a waiter that sees the lock free and passes
+//!   the head of the queue; a reader that has waited long and joins the readers who hold the lock.
 //!
 //! # What holds
 //!
-//! In every state: a writer is inside alone; whoever is inside has locked the file that is at the path;
-//! somebody can go on, or all are done; and of fairness, this: while a writer waits for the lock behind a
-//! gate of its own, a reader who came after that is not inside. There is no cycle of states either, so that
-//! whoever has to go on gets to its end, whatever the scheduler does.
+//! In every state: a writer is inside alone; the file that is locked by those inside is the one at the path;
+//! somebody can go on, or all are done; no two have the same place; a place is left before the command runs,
+//! and when a wait is given up; a nested request is refused only where it would wait for ever. And there is an
+//! order: if one process has a place and another opens the file after that, and the two exclude each other,
+//! the second is not inside before the first. There is no cycle of states, so each process that goes on gets to
+//! its end, whatever the scheduler does.
 //!
-//! Fairness promises no more than that, and that only of readers that went through the gate, not past it. A reader who was there before the gate may still go first, and so
-//! may one who has been through an earlier gate: also before a writer that had queued at that gate for
-//! longer. A writer that gets the lock on a file which `clean` has just removed gives up its turn with its
-//! gate, and queues again. `try --write` has no turn.
+//! The order does not bind flock(1), a process that cannot queue, a reader that has waited long, a nested one, or
+//! a `try` that finds the lock free. A process loses its turn when it is stopped, when it is passed while the lock is
+//! free, and when `clean` has removed its file. Two that come at once may go in either order.
 //!
 //! # What is not in it
 //!
-//! The holder record and the lock on the directory that guards it; several locks in one request, their
-//! order, symbolic links; errors of system calls, gates that cannot be made, the limit of 100 mismatches;
-//! time, hence the 50 ms of `try`; polling; locks on the data itself or on the caller's descriptors; file
-//! systems without stable inodes; programs that do not keep to the protocol; Windows. And more processes
-//! than are listed below: each of these runs once, while a real reader comes again and again.
+//! The holder record and the lock on the directory that guards it; several locks in one request, their order,
+//! symbolic links; errors of system calls, the limit of 100 mismatches; time: here the lock may be free for
+//! long, or a wait last long, at any moment; polling; how the last place is found, which takes several system
+//! calls and may find one that was left meanwhile, just as this one may be left before the next step; locks
+//! on the data itself or on the caller's descriptors; file systems without stable inodes; programs that do not
+//! keep to the protocol; Windows. And more processes than are listed below: each of these runs once.
 
+mod explore;
+mod fault;
+mod kernel;
 mod properties;
 mod protocol;
+mod state;
+mod steps;
 
-use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use stateright::{Checker, HasDiscoveries, Model, Path};
 
-use properties::{AT_PATH, EXCLUSION, FAIRNESS, OVERLAP, PROGRESS, TURN};
-use protocol::Role::{Asker, Cleaner, Looker, Nested, Reader, Writer};
-use protocol::{Action, Fault, Protocol, Role, State};
+use explore::explore;
+use fault::Fault;
+use properties::{AT_PATH, BEHIND, EXCLUSION, NO_PLACE, ORDER, OWN_PLACE, PROGRESS, REFUSED, TOGETHER};
+use protocol::Role::{Asker, Cleaner, Guest, Looker, Nested, Peer, PipedTo, Reader, Unqueued, Writer};
+use protocol::{Action, Mishaps, Protocol, Role};
+use state::State;
 
-fn sound(roles: &[Role], kills: u8, expiries: u8) -> Protocol {
-    Protocol { roles: roles.to_vec(), kills, expiries, stops: 0, fault: None }
+fn protocol(roles: &[Role], mishaps: Mishaps) -> Protocol {
+    Protocol { roles: roles.to_vec(), mishaps, fault: None }
 }
 
-/// One writer is stopped as it waits.
-fn with_a_stop(roles: &[Role]) -> Protocol {
-    Protocol { stops: 1, ..sound(roles, 0, 0) }
-}
+const NONE: Mishaps = Mishaps { kills: 0, expiries: 0, stops: 0 };
+const KILL: Mishaps = Mishaps { kills: 1, ..NONE };
+const EXPIRY: Mishaps = Mishaps { expiries: 1, ..NONE };
+const BOTH: Mishaps = Mishaps { kills: 1, expiries: 1, ..NONE };
+const STOP: Mishaps = Mishaps { stops: 1, ..NONE };
+const STOPS: Mishaps = Mishaps { stops: 2, ..NONE };
 
-/// The processes, how many of them are killed, and how many waits end early.
 fn configurations() -> Vec<Protocol> {
-    vec![
-        sound(&[Writer, Writer, Reader, Cleaner], 0, 0),
-        sound(&[Writer, Writer, Cleaner, Cleaner], 0, 0),
-        sound(&[Writer, Reader, Reader], 1, 1),
-        sound(&[Writer, Writer, Reader], 1, 1),
-        sound(&[Writer, Writer, Cleaner], 1, 1),
-        sound(&[Writer, Reader, Cleaner], 2, 1),
-        sound(&[Writer, Reader, Cleaner, Cleaner], 1, 0),
-        sound(&[Writer, Reader, Nested(1), Cleaner], 1, 0),
-        sound(&[Writer, Asker, Reader, Looker], 1, 0),
-        sound(&[Writer, Writer, Reader, Reader], 0, 0),
-        sound(&[Writer, Reader, Reader, Reader], 0, 0),
-        sound(&[Writer, Writer, Reader, Cleaner], 1, 0),
-        with_a_stop(&[Writer, Reader, Reader]),
-        with_a_stop(&[Writer, Writer, Reader]),
-        with_a_stop(&[Writer, Writer, Writer, Cleaner]),
+    [
+        protocol(&[Writer, Writer, Writer, Writer], EXPIRY),
+        protocol(&[Writer, Writer, Writer, Reader], KILL),
+        protocol(&[Writer, Writer, Reader, Reader], NONE),
+        protocol(&[Writer, Reader, Reader, Reader], KILL),
+        protocol(&[Writer, Writer, Cleaner, Cleaner], NONE),
+        protocol(&[Writer, Writer, Reader, Cleaner], KILL),
+        protocol(&[Writer, Reader, Cleaner, Cleaner], KILL),
+        protocol(&[Writer, Reader, Reader], BOTH),
+        protocol(&[Writer, Writer, Reader], BOTH),
+        protocol(&[Writer, Writer, Cleaner], BOTH),
+        protocol(&[Writer, Reader, Cleaner], BOTH),
+        protocol(&[Reader, Nested(0), Writer, Cleaner], KILL),
+        protocol(&[PipedTo(1), Reader, Writer], BOTH),
+        protocol(&[PipedTo(1), Reader, Writer, Writer], NONE),
+        protocol(&[Writer, Asker, Reader, Looker], KILL),
+        protocol(&[Writer, Writer, Asker], BOTH),
+        protocol(&[Writer, Reader, Peer], BOTH),
+        protocol(&[Guest, Guest, Writer, Guest], NONE),
+        protocol(&[Reader, Writer, Writer, Reader], NONE),
+        protocol(&[Writer, Writer, Unqueued, Cleaner], NONE),
+        protocol(&[Writer, Reader, Reader], STOP),
+        protocol(&[Writer, Writer, Reader, Cleaner], STOP),
+        protocol(&[Writer, Writer, Writer, Reader], STOPS),
     ]
+    .into()
 }
 
 fn trace(protocol: &Protocol, path: Path<State, Action>) -> String {
     let step = |(state, action): (State, Option<Action>)| {
-        let action = action?;
-        let (Action::Step(me)
-        | Action::Visit(me, _)
-        | Action::GiveUp(me)
-        | Action::PassBy(me)
-        | Action::Stop(me)
-        | Action::Kill(me)
-        | Action::Close(me, _)) = action;
+        let Action(me, event) = action?;
         let at = state.processes[me].at;
-        Some(format!("    {me} {:?} at {at:?}: {action:?}\n", protocol.roles[me]))
+        Some(format!("    {me} {:?} at {at:?}: {event:?}\n", protocol.roles[me]))
     };
     path.into_vec().into_iter().filter_map(step).collect()
 }
 
 #[test]
 fn the_protocol_keeps_its_promises_in_every_interleaving() {
-    for protocol in configurations() {
-        let started = Instant::now();
-        let checker = protocol.clone().checker().threads(2).spawn_bfs().join();
-        let Protocol { roles, kills, expiries, stops, .. } = &protocol;
-        let states = checker.unique_state_count();
-        println!(
-            "{roles:?}, {kills} killed, {expiries} given up, {stops} stopped: {states} states, {:.1?}",
-            started.elapsed()
-        );
-        for promise in [EXCLUSION, AT_PATH, PROGRESS, FAIRNESS] {
-            if let Some(path) = checker.discovery(promise) {
-                panic!("{roles:?}: not so that {promise}:\n{}", trace(&protocol, path));
-            }
+    let configurations = configurations();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(protocol) = configurations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    keeps_its_promises(protocol);
+                }
+            });
         }
-        let readers = roles.iter().filter(|role| matches!(role, Reader | Nested(_))).count();
-        if readers > 1 {
-            checker.assert_any_discovery(OVERLAP);
-        }
-        if readers > 0 && roles.contains(&Writer) {
-            checker.assert_any_discovery(TURN);
-        }
+    });
+}
+
+fn keeps_its_promises(protocol: &Protocol) {
+    let started = Instant::now();
+    let explored = explore(protocol);
+    let Protocol { roles, mishaps: Mishaps { kills, expiries, stops }, .. } = protocol;
+    println!(
+        "{roles:?}, {kills} killed, {expiries} given up, {stops} stopped: {} states, {:.1?}",
+        explored.states,
+        started.elapsed()
+    );
+    if let Some(&promise) = explored.broken.first() {
+        panic!("{roles:?}: not so that {promise}:\n{}", shortest(protocol, promise).1);
     }
+    assert!(explored.cycle.is_none(), "{roles:?}: a cycle through {:?}", explored.cycle);
+    let readers = roles.iter().filter(|&&role| matches!(role, Reader | Nested(_) | PipedTo(_))).count();
+    assert!(readers < 2 || explored.seen.contains(&TOGETHER), "{roles:?}: {:?}", explored.seen);
+    assert!(explored.seen.contains(&BEHIND), "{roles:?}: {:?}", explored.seen);
+}
+
+fn shortest(protocol: &Protocol, promise: &'static str) -> (usize, String) {
+    let until = HasDiscoveries::AnyOf([promise].into());
+    let checker = protocol.clone().checker().finish_when(until).spawn_bfs().join();
+    let found = checker.discovery(promise).map(|path| trace(protocol, path));
+    (checker.unique_state_count(), found.unwrap_or_default())
 }
 
 #[test]
 fn every_known_fault_is_found() {
-    let faults: &[(Fault, &[Role], &'static str)] = &[
-        (Fault::NoInodeCheck, &[Writer, Writer, Cleaner], EXCLUSION),
-        (Fault::UnlinkAfterUnlock, &[Writer, Writer, Writer], EXCLUSION),
-        (Fault::ReaderUnlinks, &[Reader, Reader, Writer], EXCLUSION),
-        (Fault::CleanUnlocksFirst, &[Writer, Writer, Cleaner], EXCLUSION),
-        (Fault::CleanWithoutCheck, &[Writer, Writer, Cleaner, Cleaner], EXCLUSION),
-        (Fault::CleanWithoutLock, &[Writer, Writer, Cleaner], EXCLUSION),
-        (Fault::CleanWithoutLock, &[Reader, Cleaner], AT_PATH),
-        (Fault::GateIgnored, &[Reader, Writer, Reader], FAIRNESS),
-        (Fault::GateUnlockedFirst, &[Reader, Writer, Writer, Reader], FAIRNESS),
-        (Fault::GateNotChecked, &[Reader, Writer, Writer, Reader], FAIRNESS),
-        (Fault::NestedHeedsGate, &[Reader, Nested(0), Writer], PROGRESS),
-        (Fault::GateWaitedForBlindly, &[Reader, Writer, Reader], PROGRESS),
+    let faults: &[(Fault, &[Role], Mishaps, &'static str)] = &[
+        (Fault::NoInodeCheck, &[Writer, Writer, Cleaner], NONE, EXCLUSION),
+        (Fault::UnlinkAfterUnlock, &[Writer, Writer, Writer], NONE, EXCLUSION),
+        (Fault::ReaderUnlinks, &[Reader, Reader, Writer], NONE, EXCLUSION),
+        (Fault::CleanUnlocksFirst, &[Writer, Writer, Cleaner], NONE, EXCLUSION),
+        (Fault::CleanWithoutCheck, &[Writer, Writer, Cleaner, Cleaner], NONE, EXCLUSION),
+        (Fault::CleanWithoutLock, &[Writer, Writer, Cleaner], NONE, EXCLUSION),
+        (Fault::CleanWithoutLock, &[Reader, Cleaner], NONE, AT_PATH),
+        (Fault::NoLookAhead, &[Reader, Writer, Reader], NONE, ORDER),
+        (Fault::PlaceShared, &[Writer, Writer, Writer], NONE, OWN_PLACE),
+        (Fault::PlaceLeftFirst, &[Writer, Writer, Writer], NONE, ORDER),
+        (Fault::PlaceKept, &[Writer, Writer], NONE, NO_PLACE),
+        (Fault::PlaceKeptOnExpiry, &[Writer, Writer], EXPIRY, NO_PLACE),
+        (Fault::LooksForTurnOnce, &[Peer, Writer, Writer, Writer], KILL, ORDER),
+        (Fault::HeadTrusted, &[Writer, Writer, Reader], STOP, PROGRESS),
+        (Fault::HeadPassedByNextOnly, &[Peer, Writer, Writer, Writer], STOP, PROGRESS),
+        (Fault::NestedDoesNotTry, &[Reader, Nested(0), Writer], NONE, REFUSED),
+        (Fault::NoPatience, &[PipedTo(1), Reader, Writer], NONE, PROGRESS),
     ];
-    for (fault, roles, broken) in faults {
-        let stopped = u8::from(*fault == Fault::GateWaitedForBlindly);
-        let protocol = Protocol { fault: Some(*fault), stops: stopped, ..sound(roles, 0, 0) };
-        let until = HasDiscoveries::AnyOf([*broken].into());
-        let checker = protocol.clone().checker().finish_when(until).spawn_bfs().join();
-        let states = checker.unique_state_count();
-        let Some(path) = checker.discovery(broken) else {
-            panic!("{fault:?} with {roles:?}: not found in {states} states");
-        };
-        let steps = path.clone().into_actions().len();
-        println!("{fault:?}: not so that {broken}, after {states} states, in {steps} steps:");
-        print!("{}", trace(&protocol, path));
-    }
-}
-
-/// What stateright's own `eventually` cannot show, since it passes over cycles.
-#[test]
-fn whoever_goes_on_comes_to_an_end() {
-    for protocol in configurations() {
-        let hasher = RandomState::new();
-        let mut is_finished: HashMap<u64, bool> = HashMap::new(); // by hash: the states take much more
-        let mut stack: Vec<(State, bool)> = protocol.init_states().into_iter().map(|s| (s, false)).collect();
-        while let Some((state, is_left)) = stack.pop() {
-            let key = hasher.hash_one(&state);
-            if is_left {
-                is_finished.insert(key, true);
-                continue;
-            }
-            match is_finished.insert(key, false) {
-                None => {
-                    let next = protocol.next_states(&state);
-                    stack.push((state, true));
-                    stack.extend(next.into_iter().map(|state| (state, false)));
-                }
-                Some(true) => _ = is_finished.insert(key, true),
-                Some(false) => panic!("{:?}: a cycle through {state:?}", protocol.roles),
-            }
-        }
-        println!("{:?}: no cycle in {} states", protocol.roles, is_finished.len());
+    for (fault, roles, mishaps, broken) in faults {
+        let protocol = Protocol { fault: Some(*fault), ..protocol(roles, *mishaps) };
+        let started = Instant::now();
+        let (states, trace) = shortest(&protocol, broken);
+        assert!(!trace.is_empty(), "{fault:?} with {roles:?}: not found in {states} states");
+        println!(
+            "{fault:?}: not so that {broken}, after {states} states, {:.1?}:\n{trace}",
+            started.elapsed()
+        );
     }
 }

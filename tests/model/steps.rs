@@ -1,0 +1,165 @@
+//! What each process does, one visible system call a step. The order of the calls is that of `src/lock`.
+
+use super::fault::Fault;
+use super::kernel::{Kernel, Mode};
+use super::protocol::{Protocol, Role};
+use super::state::{At, State};
+
+impl Protocol {
+    /// One step; returns what comes next. `Open` and `Over` close what is open.
+    pub fn step(&self, state: &mut State, me: usize) -> At {
+        let at = state.processes[me].at;
+        match at {
+            At::Open | At::LooksAhead | At::Tries | At::Confirms | At::Waits | At::Checks => {
+                self.acquire(state, me, at)
+            }
+            At::Queues(_) | At::WaitsForTurn(_) | At::Leaves => self.queue(state, me, at),
+            At::Held if self.has(Fault::ReaderUnlinks) && self.mode(me) == Mode::Shared => At::Unlinks,
+            At::Held if self.has(Fault::UnlinkAfterUnlock) => {
+                state.kernel.unlock(me);
+                At::Unlinks
+            }
+            At::Unlinks => {
+                state.kernel.unlink();
+                At::Over
+            }
+            At::CleanOpens
+            | At::CleanTries
+            | At::CleanLooks
+            | At::CleanChecks
+            | At::CleanUnlinks
+            | At::CleanUnlocks => self.clean(&mut state.kernel, me, at),
+            At::Probes | At::ProbesShared | At::ProbesAgain => Self::probe(&mut state.kernel, me, at),
+            At::Held | At::Orphaned | At::AlreadyLocked | At::LetsGo | At::Stopped | At::Over => At::Over,
+        }
+    }
+
+    /// `acquire.rs`.
+    fn acquire(&self, state: &mut State, me: usize, at: At) -> At {
+        let (role, mode) = (self.roles[me], self.mode(me));
+        let is_held_around = self.is_held_around(state, me);
+        let kernel = &mut state.kernel;
+        match at {
+            At::Open => {
+                kernel.open_or_create(me, role != Role::Guest);
+                state.processes[me].behind = state.turns() & self.conflicting(me);
+                match role {
+                    Role::Peer => At::Waits,
+                    Role::Unqueued => At::Tries,
+                    _ if self.has(Fault::NoLookAhead) => At::Tries,
+                    _ => At::LooksAhead,
+                }
+            }
+            At::LooksAhead if !kernel.has_queue(me) => At::Tries,
+            At::LooksAhead if is_held_around && self.has(Fault::NestedDoesNotTry) => At::AlreadyLocked,
+            At::LooksAhead if is_held_around => {
+                state.processes[me].goes_ahead = true;
+                At::Tries
+            }
+            At::Tries if kernel.try_lock(me, mode) => At::Checks,
+            At::Tries if is_held_around => At::AlreadyLocked,
+            At::LooksAhead | At::Tries if role == Role::Asker => At::Confirms,
+            At::Tries if role == Role::Unqueued => At::Waits,
+            At::LooksAhead | At::Tries => At::Queues(None),
+            At::Confirms => {
+                kernel.try_lock(me, mode);
+                state.processes[me].goes_ahead = true;
+                At::Checks
+            }
+            At::Waits => {
+                kernel.try_lock(me, mode);
+                match role {
+                    Role::Peer => At::Held,
+                    Role::Unqueued => At::Checks,
+                    _ if self.has(Fault::PlaceKept) => At::Checks,
+                    _ => At::Leaves,
+                }
+            }
+            _ if kernel.is_at_path(me) || self.has(Fault::NoInodeCheck) => At::Held,
+            _ => At::Open,
+        }
+    }
+
+    /// `queue.rs`.
+    fn queue(&self, state: &mut State, me: usize, at: At) -> At {
+        let State { kernel, processes, .. } = state;
+        let process = &mut processes[me];
+        match at {
+            At::Queues(None) => At::Queues(Some(kernel.place_behind_all(me, process.pid))),
+            At::Queues(Some(place)) => {
+                if kernel.is_refused(me, place) && !self.has(Fault::PlaceShared) {
+                    return At::Queues(None);
+                }
+                kernel.take_place(me, place);
+                process.has_turn = true;
+                At::WaitsForTurn(None)
+            }
+            At::WaitsForTurn(Some(_)) if self.has(Fault::LooksForTurnOnce) => At::Waits,
+            At::WaitsForTurn(Some(ahead)) => {
+                kernel.take_ahead(me, ahead);
+                At::WaitsForTurn(None)
+            }
+            At::WaitsForTurn(None) => {
+                kernel.leave_ahead(me);
+                let ahead = kernel.places_ahead(me, process.passed).max();
+                if ahead.is_none() && self.has(Fault::PlaceLeftFirst) {
+                    kernel.leave_place(me);
+                }
+                ahead.map_or(At::Waits, |ahead| At::WaitsForTurn(Some(ahead)))
+            }
+            _ => {
+                kernel.leave_place(me);
+                At::Checks
+            }
+        }
+    }
+
+    /// Passes the head of the queue, which is the lowest place not passed yet. It waits for the place `ahead`.
+    pub fn pass_by(state: &mut State, me: usize, ahead: u8) -> At {
+        let State { kernel, processes, .. } = state;
+        let head = kernel.places_ahead(me, processes[me].passed).min();
+        processes[me].passed = head;
+        for (other, process) in processes.iter_mut().enumerate() {
+            process.has_turn &= !kernel.has_place(me, other, head);
+        }
+        At::WaitsForTurn((head < Some(ahead)).then_some(ahead))
+    }
+
+    /// `clean_one` in `clean.rs`.
+    fn clean(&self, kernel: &mut Kernel, me: usize, at: At) -> At {
+        match at {
+            At::CleanOpens if kernel.open_existing(me) => At::CleanTries,
+            At::CleanTries if self.has(Fault::CleanWithoutLock) => At::CleanLooks,
+            At::CleanTries if kernel.try_lock(me, Mode::Exclusive) => At::CleanLooks,
+            At::CleanLooks if !kernel.has_queue(me) => At::CleanChecks,
+            At::CleanChecks if kernel.is_at_path(me) || self.has(Fault::CleanWithoutCheck) => {
+                if self.has(Fault::CleanUnlocksFirst) { At::CleanUnlocks } else { At::CleanUnlinks }
+            }
+            At::CleanUnlocks => {
+                kernel.unlock(me);
+                At::CleanUnlinks
+            }
+            At::CleanUnlinks => {
+                kernel.unlink();
+                At::LetsGo
+            }
+            _ => At::Over,
+        }
+    }
+
+    /// `probe` in `inspect.rs`.
+    fn probe(kernel: &mut Kernel, me: usize, at: At) -> At {
+        match at {
+            At::Probes if !kernel.open_existing(me) => At::Over,
+            At::Probes if kernel.try_lock(me, Mode::Exclusive) => At::LetsGo,
+            At::Probes => At::ProbesShared,
+            At::ProbesShared if kernel.try_lock(me, Mode::Shared) => At::ProbesAgain,
+            At::ProbesAgain => {
+                kernel.unlock(me);
+                kernel.try_lock(me, Mode::Exclusive);
+                At::LetsGo
+            }
+            _ => At::Over,
+        }
+    }
+}
