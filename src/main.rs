@@ -4,14 +4,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use gtlock::cli::{Action, Cli};
-use gtlock::cmd::{clean, report, run, status};
+use gtlock::cmd::{clean, report, run, status, usage};
 use gtlock::exit::Exit;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {
-            report::say(&report::usage(&e));
+            report::say(&usage::usage(&e));
             return Exit::Failure.finish();
         }
         Err(help) => return report::printed(help.print()).finish(),

@@ -6,3 +6,4 @@ mod narrate;
 pub mod report;
 pub mod run;
 pub mod status;
+pub mod usage;
