@@ -25,8 +25,9 @@ pub struct Cli {
     pub action: Action,
 }
 
-/// The subcommands.
+/// The subcommands. clap builds only the one that was named, or all for help.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Action {
     /// Run a command under locks, waiting for them.
     ///
@@ -70,7 +71,7 @@ const BUSY: &str = "If a lock is busy";
 const COMMAND: &str = "The command";
 const MESSAGES: &str = "Messages";
 
-/// Which locks, and how to talk about them.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, no writer.
@@ -144,7 +145,7 @@ pub struct LockArgs {
 /// The environment variable for [`RunArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
-/// The arguments of `gtlock run`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Which locks.
@@ -171,7 +172,7 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// The arguments of `gtlock try`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct TryArgs {
     /// Which locks.
@@ -183,7 +184,7 @@ pub struct TryArgs {
     pub command: Vec<OsString>,
 }
 
-/// The arguments of `gtlock status`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Data files, lock files or directories to show [default: .gastown/locks].
@@ -209,7 +210,7 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
-/// The arguments of `gtlock clean`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct CleanArgs {
     /// Directories named .gastown/locks [default: .gastown/locks].
@@ -241,11 +242,17 @@ pub struct CleanArgs {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_subcommand_is_built_when_it_is_named() {
+        assert!(Cli::command().get_subcommands().all(|command| command.get_arguments().next().is_none()));
     }
 }
