@@ -5,24 +5,62 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint, value_parser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
-use self::values::{parse_delay, parse_timeout};
+pub use self::values::is_time;
+use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
+mod examples;
 mod values;
+
+/// The help: what it does and how it looks, before the details.
+const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// Run a command under a file lock, and tell who holds one.
 ///
 /// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
 /// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, even if gtlock is killed.
 #[derive(Debug, Parser)]
-#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = HELP)]
+#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false,
+          help_template = TEMPLATE, before_help = examples::GTLOCK, after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub action: Action,
+}
+
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; or, as clap has it, the help or the version that was asked for.
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(words)?;
+        match cli.action.missing() {
+            None => Ok(cli),
+            Some(missing) => Err(Self::command().error(ErrorKind::MissingRequiredArgument, missing)),
+        }
+    }
+}
+
+impl Action {
+    /// What clap cannot miss.
+    fn missing(&self) -> Option<&'static str> {
+        let (Self::Run(RunArgs { lock, .. }) | Self::Try(TryArgs { lock, .. })) = self else { return None };
+        if !lock.names_any() {
+            return Some("no lock named; give --write FILE or --read FILE");
+        }
+        match self {
+            Self::Run(run) if run.command.is_empty() && lock.names_files() => {
+                Some("no command to run; name it after --")
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The subcommands. clap builds only the one that was named, or all for help.
@@ -33,13 +71,13 @@ pub enum Action {
     ///
     /// Takes all the locks, runs the command, and releases them when it ends. The command gets gtlock's
     /// standard input, output and error, working directory, process group and signals.
-    #[command(after_help = HELP, override_usage = RUN_USAGE)]
+    #[command(help_template = TEMPLATE, before_help = examples::RUN, after_help = HELP, override_usage = RUN_USAGE)]
     Run(RunArgs),
     /// Run a command under locks if they can be had at once, or ask whether they could.
     ///
     /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
     /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
-    #[command(after_help = HELP, override_usage = TRY_USAGE)]
+    #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
@@ -47,13 +85,13 @@ pub enum Action {
     /// one that has that in it. Any other lock directory goes with --lock-dir. Changes nothing.
     ///
     /// Only Linux tells who waits for a lock, and who holds one without being recorded in it.
-    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
+    #[command(help_template = TEMPLATE, before_help = examples::STATUS, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
     ///
     /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
-    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
+    #[command(help_template = TEMPLATE, before_help = examples::CLEAN, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
 }
 
@@ -96,24 +134,25 @@ pub struct LockArgs {
     pub direct: bool,
 
     /// Take a shared lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub read_fd: Vec<i32>,
 
     /// Take an exclusive lock on the descriptor N, which the caller has open.
     ///
     /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub write_fd: Vec<i32>,
 
     /// Drop the lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
     /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true,
+    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, value_parser = parse_exit_status,
+          allow_negative_numbers = true,
           help_heading = BUSY, display_order = 100)]
     pub conflict_exit_code: u8,
 
@@ -142,6 +181,19 @@ pub struct LockArgs {
     pub verbose: bool,
 }
 
+impl LockArgs {
+    /// Whether any lock is named.
+    #[must_use]
+    pub fn names_any(&self) -> bool {
+        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
+        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
+    }
+
+    fn names_files(&self) -> bool {
+        !self.read.is_empty() || !self.write.is_empty()
+    }
+}
+
 /// The environment variable for [`RunArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
@@ -156,7 +208,7 @@ pub struct RunArgs {
     ///
     /// A negative time such as -1 does not wait.
     #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
-          value_parser = parse_timeout, allow_hyphen_values = true, help_heading = BUSY)]
+          value_parser = TimeoutParser, allow_hyphen_values = true, help_heading = BUSY)]
     pub timeout: Wait,
 
     /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].

@@ -1,11 +1,54 @@
 //! Values of options, read from text.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, Command};
+
+use super::TIMEOUT_VARIABLE;
+use crate::escape::Escaped;
 use crate::lock::Wait;
 
+/// Reads a timeout from the command line or from the environment, where an empty one is none.
+#[derive(Clone)]
+pub struct TimeoutParser;
+
+impl TypedValueParser for TimeoutParser {
+    type Value = Wait;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<Wait, clap::Error> {
+        parse_timeout.parse_ref(command, arg, value)
+    }
+
+    fn parse_ref_(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+        source: ValueSource,
+    ) -> Result<Wait, clap::Error> {
+        if source != ValueSource::EnvVariable {
+            return self.parse_ref(command, arg, value);
+        }
+        if value.is_empty() {
+            return Ok(Wait::Forever);
+        }
+        let wait = value.to_str().and_then(|value| parse_timeout(value).ok());
+        wait.ok_or_else(|| {
+            let shown = Escaped::new(value);
+            let message = format!(
+                "invalid value '{shown}' in {TIMEOUT_VARIABLE}; set it to a time like 5s or 2.5, or unset it"
+            );
+            command.clone().error(ErrorKind::ValueValidation, message)
+        })
+    }
+}
+
 /// Reads a timeout: a time as in [`parse_time`], 0 for ever, negative for no wait at all.
-pub fn parse_timeout(text: &str) -> Result<Wait, String> {
+fn parse_timeout(text: &str) -> Result<Wait, String> {
     let (negative, time) = match text.trim().strip_prefix('-') {
         Some(time) => (true, time),
         None => (false, text.trim()),
@@ -24,6 +67,26 @@ pub fn parse_delay(text: &str) -> Result<Duration, String> {
     parse_time(text.trim()).map_err(|why| format!("{why}; give a time like 10ms or 0.5"))
 }
 
+/// Whether a text is a time for --timeout.
+#[must_use]
+pub fn is_time(text: &str) -> bool {
+    parse_timeout(text).is_ok()
+}
+
+/// Reads the number of a descriptor.
+pub fn parse_descriptor(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| {
+        "not the number of a descriptor, such as 9 after 9>FILE; a file goes after --write or --read"
+            .to_owned()
+    })
+}
+
+/// Reads an exit status.
+pub fn parse_exit_status(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| "not an exit status; give a number from 0 to 255".to_owned())
+}
+
 /// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.
 fn parse_time(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -32,6 +95,8 @@ fn parse_time(text: &str) -> Result<Duration, String> {
         let time = Duration::try_from_secs_f64(seconds).map_err(|_| "out of range".to_owned())?;
         // What rounds to nothing is not the 0 that means for ever.
         Ok(if seconds > 0.0 { time.max(Duration::from_nanos(1)) } else { time })
+    } else if text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M") {
+        Err("M would be months, 1m is a minute".to_owned())
     } else {
         humantime::parse_duration(text).map_err(|e| e.to_string())
     }

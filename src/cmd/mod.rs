@@ -2,6 +2,8 @@
 
 mod below;
 pub mod clean;
+mod habits;
+mod meant;
 mod narrate;
 pub mod report;
 pub mod run;

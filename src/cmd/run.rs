@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::narrate::Narrator;
 use super::report;
@@ -23,10 +23,6 @@ use crate::sys::{self, Ended};
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut lock = requested(&args.lock, !args.command.is_empty())?.wait(args.timeout);
-    let names_files = !args.lock.read.is_empty() || !args.lock.write.is_empty();
-    if args.command.is_empty() && names_files {
-        bail!("no command to run; name it after --");
-    }
     if let Some(delay) = args.retry_delay {
         lock = lock.retry_delay(delay);
     }
@@ -57,9 +53,6 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         // A lock that the caller has already is not weakened for a command, nor ended with it.
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
-    }
-    if lock.is_empty() && args.unlock_fd.is_empty() {
-        bail!("no lock named; give --write FILE or --read FILE");
     }
     Ok(match &args.lock_dir {
         Some(dir) => lock.lock_dir(dir),

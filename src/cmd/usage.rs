@@ -1,69 +1,101 @@
-//! What clap refuses, in one line that says what to type.
+//! What clap refuses: one line with the mistake and what to type, and the usage for a person at a terminal.
 
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::cli::TIMEOUT_VARIABLE;
-use crate::escape::Escaped;
+use super::habits::{self, Remedy};
+use super::report;
+use crate::cli::{Cli, is_time};
+use crate::escape::{Escaped, quoted};
+use crate::exit::Exit;
 
-/// A usage error in one line.
+/// The options with a time. It may be negative, so clap takes the next word for it, whatever that is.
+const TIMES: [&str; 2] = ["--timeout", "--retry-delay"];
+
+/// Reports a command line that cannot be used.
 #[must_use]
-pub fn usage(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::MissingSubcommand {
-        return "no subcommand given; use run, try, status or clean (see gtlock --help)".to_owned();
+pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
+    let mut words = words.to_vec();
+    words.splice(..words.len().min(1), ["gtlock".into()]);
+    let (problem, remedy) = time_in_pieces(&words).unwrap_or_else(|| {
+        let remedy = habits::remedy(error, &words);
+        (problem(error, remedy.as_ref()), remedy)
+    });
+    let (subcommand, remedy) = match &remedy {
+        None => (words.get(1), String::new()),
+        Some(Remedy::Hint(hint)) => (words.get(1), format!("; {hint}")),
+        Some(Remedy::Type(words)) => {
+            (words.get(1), quoted(words).map_or_else(String::new, |command| format!("; use {command}")))
+        }
+    };
+    let mut gtlock = Cli::command();
+    gtlock.build();
+    let subcommand = subcommand.filter(|&name| name != "help");
+    let (see, usage) = match subcommand.and_then(|name| gtlock.find_subcommand_mut(name)) {
+        Some(command) => (format!("gtlock {}", command.get_name()), command.render_usage()),
+        None => ("gtlock".to_owned(), gtlock.render_usage()),
+    };
+    report::say(&format!("{problem}{remedy} (see {see} --help)"));
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "{usage}");
     }
-    if from_environment(error) {
-        let value = std::env::var_os(TIMEOUT_VARIABLE).unwrap_or_default();
-        return format!(
-            "invalid value '{}' in {TIMEOUT_VARIABLE}; set it to a time like 5s or 2.5, or unset it",
-            Escaped::new(&value)
-        );
+    Exit::Failure
+}
+
+/// What is wrong, as clap has it, in one line.
+fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        return "no subcommand given; use run, try, status or clean, as in \
+                gtlock run --write state.json -- ./update.sh"
+            .to_owned();
+    }
+    if error.kind() == ErrorKind::InvalidValue
+        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && let Some(needs) = needs(option)
+    {
+        return needs;
     }
     let rendered = error.render().to_string();
-    let (told, usage) = rendered.split_once("\n\nUsage: ").unwrap_or((&rendered, ""));
+    let told = rendered.split("\n\nUsage: ").next().unwrap_or_default();
     let told = told.split("\n\nFor more information").next().unwrap_or_default();
-    let locks = usage.starts_with("gtlock run ") || usage.starts_with("gtlock try ");
-    let hint = hint(error).filter(|_| locks);
-    // Of clap's tips none is about a command line like this, where a hint is; one never is.
-    let unwanted = if hint.is_some() { "tip: " } else { "tip: to pass " };
-    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(unwanted));
+    // Of clap's tips, one never helps here, and none where there is a remedy.
+    let unwanted = if remedy.is_some() { "tip: " } else { "tip: to pass " };
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with(unwanted));
     let message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
-    let message = Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string();
-    message + hint.unwrap_or_default() + " (see gtlock --help)"
+    Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string()
 }
 
-/// What flock(1) has and gtlock has not, or only elsewhere, with the way of `gtlock run` and `gtlock try`.
-const HABITS: [(&[&str], &str); 7] = [
-    (&["-n", "--nb", "--nonblock"], "; gtlock try is run that does not wait"),
-    (&["-w", "--wait"], "; gtlock run --timeout TIME waits no longer than that"),
-    (&["--timeout"], "; gtlock try does not wait, gtlock run does"),
-    (&["-e", "-x", "--exclusive"], "; a file to write goes after --write"),
-    (&["-s", "--shared"], "; a file to read goes after --read"),
-    (&["-u", "--unlock"], "; use --unlock-fd N"),
-    (&["-c", "--command"], "; a command goes after --, as in -- sh -c 'COMMAND'"),
-];
-
-/// What to do instead of giving an argument that `gtlock run` and `gtlock try` do not know.
-fn hint(error: &clap::Error) -> Option<&'static str> {
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
-    match HABITS.iter().find(|(habits, _)| habits.contains(&argument.as_str())) {
-        _ if error.kind() != ErrorKind::UnknownArgument => None,
-        Some((_, hint)) => Some(hint),
-        None if argument.starts_with('-') => None,
-        None => Some("; a file goes after --write or --read, a command after --"),
-    }
+/// What an option without its value needs; clap shows the option as `--write <FILE>`.
+fn needs(option: &str) -> Option<String> {
+    let (name, value) = option.split_once(' ')?;
+    let value = match value.trim_matches(['<', '>', '[', ']']) {
+        "FILE" => "a file, such as state.json",
+        "DIR" => "a directory, such as locks",
+        "TIME" => "a time, such as 5s",
+        "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
+        "N" => "an exit status, such as 0",
+        _ => return None,
+    };
+    Some(format!("{name} needs {value}"))
 }
 
-/// Whether what clap refused is the timeout that it found in the environment: it blames the option, which
-/// the user did not give.
-fn from_environment(error: &clap::Error) -> bool {
-    let Some(value) = std::env::var_os(TIMEOUT_VARIABLE) else { return false };
-    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue)) {
-        (
-            ErrorKind::ValueValidation,
-            Some(ContextValue::String(option)),
-            Some(ContextValue::String(refused)),
-        ) => option.starts_with("--timeout") && value == refused.as_str(),
-        (ErrorKind::InvalidUtf8, ..) => value.to_str().is_none(),
-        _ => false,
+/// An option in place of a time, or a time in several words.
+fn time_in_pieces(words: &[OsString]) -> Option<(String, Option<Remedy>)> {
+    let words = words.iter().map(|word| word.to_str()).collect::<Option<Vec<_>>>()?;
+    let end = words.iter().position(|&word| word == "--").unwrap_or(words.len());
+    let at = words[..end].iter().position(|word| TIMES.contains(word))?;
+    let (option, value) = (words[at], *words.get(at + 1)?);
+    if value.starts_with('-') && !is_time(value) {
+        return Some((format!("{option} needs a time, such as 5s"), None));
     }
+    let last = (at + 2..end).rev().find(|&last| is_time(&words[at + 1..=last].join(" ")))?;
+    let time = words[at + 1..=last].join(" ");
+    let whole = [&words[..=at], &[&time], &words[last + 1..]].concat();
+    let whole = whole.into_iter().map(OsString::from).collect::<Vec<_>>();
+    let remedy = Cli::read(&whole).is_ok().then_some(Remedy::Type(whole));
+    Some((format!("{option} takes one word: '{time}'"), remedy))
 }

@@ -213,6 +213,6 @@ fn it_does_not_go_with_a_lock_directory() {
     }
     assert!(!file.exists() && !locks.exists());
     gtlock().args(["status", "--direct"]).assert().code(125).stderr(
-        "gtlock: the following required arguments were not provided: <PATH>... (see gtlock --help)\n",
+        "gtlock: the following required arguments were not provided: <PATH>... (see gtlock status --help)\n",
     );
 }

@@ -32,6 +32,7 @@ mod paths;
 mod readme;
 mod recursive;
 mod signals;
+mod slips;
 mod status;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -149,7 +149,7 @@ fn it_does_not_go_with_close() {
     let (_dir, data) = data();
     let mut both = gtlock();
     both.args(["run", "-F", "-o", "--write"]).arg(&data).args(["--", "true"]);
-    let said = "gtlock: the argument '--no-fork' cannot be used with '--close' (see gtlock --help)\n";
+    let said = "gtlock: the argument '--no-fork' cannot be used with '--close' (see gtlock run --help)\n";
     both.assert().code(125).stdout("").stderr(said);
     assert!(!lock_file(&data).exists());
 }
