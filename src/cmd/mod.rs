@@ -5,6 +5,7 @@ pub mod clean;
 mod habits;
 mod meant;
 mod narrate;
+mod remedy;
 pub mod report;
 pub mod run;
 pub mod status;

@@ -282,7 +282,7 @@ fn commands_that_cannot_be_run_get_126_and_127_and_release_the_lock() {
         ("nonsense-that-does-not-exist", 127, "nonsense-that-does-not-exist: command not found"),
         ("./nonsense", 127, "./nonsense: command not found"),
         ("./script", 126, "./script: cannot be run: Permission denied"),
-        ("./.gastown", 126, "./.gastown: cannot be run: Permission denied"),
+        ("./.gastown", 126, "./.gastown: cannot be run: it is a directory"),
     ] {
         let mut request = gtlock();
         request.args(["run", "--write"]).arg(&data).args(["--", command]).current_dir(dir.path());

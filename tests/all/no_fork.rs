@@ -117,7 +117,7 @@ fn a_command_that_cannot_be_run_leaves_no_lock_and_no_record() {
         (dir.path().join("missing"), 127, "command not found"),
         ("no-such-command".into(), 127, "command not found"),
         (plain, 126, "cannot be run: Permission denied"),
-        (dir.path().to_owned(), 126, "cannot be run: Permission denied"),
+        (dir.path().to_owned(), 126, "cannot be run: it is a directory"),
         ("".into(), 127, "command not found"),
     ];
     for (command, code, said) in cases {

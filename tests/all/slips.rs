@@ -1,10 +1,10 @@
 //! Slips: what people type who know flock(1), another tool, or half of gtlock. Each gets one line with what to
 //! type, and the help to see.
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::common::{data, gtlock, process, snapshot, to_its_end};
+use crate::common::{assert_free, data, gtlock, process, snapshot, to_its_end};
 use predicates::prelude::*;
 
 /// A command line as typed in a shell, refused with this line and 125, with nothing changed.
@@ -243,4 +243,103 @@ fn every_help_begins_with_examples_that_work() {
             to_its_end(shell).assert().success().stderr("");
         }
     }
+}
+
+#[test]
+fn commands_that_are_the_shells_own_or_one_word_or_no_program_get_their_remedy() {
+    let (dir, data) = data();
+    let here = fs::canonicalize(dir.path()).expect("it is there");
+    let script = |name: &str, content: &str, mode: u32| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).expect("it can be written");
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    };
+    script("plain.sh", "echo ran", 0o644);
+    script("plain.py", "print()", 0o644);
+    script("perl", "#!/usr/bin/perl -w\n", 0o644);
+    script("bad", "#!/nonsense/sh\n", 0o755);
+    script("dos", "#!/bin/sh\r\n", 0o755);
+    symlink("nowhere", dir.path().join("dangling")).expect("it can be made");
+    fs::create_dir(dir.path().join("dir")).expect("it can be made");
+    let missing = format!("command not found; there is no such file in {}", here.display());
+    for (code, typed, said) in [
+        (127, "cd d", "cd: command not found; it is the shell's own: use -- sh -c 'cd d && ...'"),
+        (
+            127,
+            "export X=1",
+            "export: command not found; it is the shell's own: use -- sh -c 'export X=1 && ...'",
+        ),
+        (
+            127,
+            "source env",
+            "source: command not found; it is the shell's own: use -- bash -c 'source env && ...'",
+        ),
+        (
+            126,
+            ". ./env",
+            ".: cannot be run: it is a directory; it is the shell's own: use -- sh -c '. ./env && ...'",
+        ),
+        (126, ".", ".: cannot be run: it is a directory; name a program"),
+        (126, "./dir", "./dir: cannot be run: it is a directory; name a program"),
+        (127, "exit 3", "exit: command not found; it is the shell's own: use -- sh -c 'exit 3'"),
+        (127, "ll", "ll: command not found in PATH; an alias or a function of your shell is not a command"),
+        (127, "X=1 true", "X=1: command not found; to set a variable use -- env X=1 true"),
+        (
+            127,
+            "'echo hi'",
+            "echo hi: command not found; give the words apart, -- echo hi, or to a shell, -- sh -c 'echo hi'",
+        ),
+        (
+            127,
+            "'cat ./x y' z",
+            "cat ./x y: command not found; give the words apart, -- cat ./x y z, or to a shell, -- sh -c 'cat ./x y'",
+        ),
+        (
+            127,
+            "'a | b'",
+            "a | b: command not found; a command line in one word needs a shell: -- sh -c 'a | b'",
+        ),
+        (
+            127,
+            "'X=1 b'",
+            "X=1 b: command not found; a command line in one word needs a shell: -- sh -c 'X=1 b'",
+        ),
+        (
+            127,
+            "./plain.sh' x'",
+            "./plain.sh x: command not found; give the words apart, -- ./plain.sh x, or to a shell, -- sh -c './plain.sh x'",
+        ),
+        (127, "''", "'': command not found; it is an empty word: is a variable unset?"),
+        (127, "-x", "-x: command not found; gtlock's own options go before the --"),
+        (127, "plain.sh a", "plain.sh: command not found; for the one in this directory use -- ./plain.sh a"),
+        (127, "./x.sh", &format!("./x.sh: {missing}")),
+        (127, "'./no such'", &format!("./no such: {missing}")),
+        (127, "/nonsense/x.sh", "/nonsense/x.sh: command not found; there is no such file"),
+        (127, "'~/x.sh'", "~/x.sh: command not found; a shell replaces ~ only outside of quotes"),
+        (127, "./dangling", "./dangling: command not found; it is a symbolic link that leads nowhere"),
+        (127, "./bad", "./bad: cannot be run: its interpreter was not found: /nonsense/sh"),
+        (
+            127,
+            "./dos",
+            "./dos: cannot be run: its interpreter was not found; its first line ends in a carriage return, as on Windows: remove those of the file",
+        ),
+    ] {
+        refused_command(dir.path(), code, typed, said);
+        assert_free(&data);
+    }
+    for (typed, remedy) in [
+        ("./plain.sh", "chmod +x ./plain.sh, or run it as -- sh ./plain.sh"),
+        ("./plain.py", "chmod +x ./plain.py, or run it as -- python3 ./plain.py"),
+        ("./perl", "chmod +x ./perl, or run it as -- /usr/bin/perl ./perl"),
+    ] {
+        let said =
+            format!("{typed}: cannot be run: Permission denied (os error 13); make it executable, {remedy}");
+        refused_command(dir.path(), 126, typed, &said);
+    }
+}
+
+fn refused_command(dir: &Path, code: i32, typed: &str, said: &str) {
+    let mut shell = process("sh");
+    shell.args(["-c", &format!("gtlock run --write state.json -- {typed}")]).current_dir(dir);
+    to_its_end(shell).assert().code(code).stdout("").stderr(format!("gtlock: {said}\n"));
 }
