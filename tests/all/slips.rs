@@ -343,3 +343,71 @@ fn refused_command(dir: &Path, code: i32, typed: &str, said: &str) {
     shell.args(["-c", &format!("gtlock run --write state.json -- {typed}")]).current_dir(dir);
     to_its_end(shell).assert().code(code).stdout("").stderr(format!("gtlock: {said}\n"));
 }
+
+#[test]
+fn a_file_that_does_not_exist_is_mentioned() {
+    let (dir, _) = data();
+    fs::write(dir.path().join("state.json"), "{}").expect("it can be written");
+    for (name, said) in [
+        ("a,b", ", though there is no such file (each file has an option of its own)\n"),
+        ("*.json", ", though there is no such file (a shell replaces * and ? only outside of quotes)\n"),
+        ("typo.json", ", though there is no such file\n"),
+    ] {
+        let mut request = gtlock();
+        request.args(["run", "-v", "--write", name, "--", "echo", "ran"]).current_dir(dir.path());
+        let start = format!("gtlock: {name}: locked for writing after ");
+        let said = predicate::str::starts_with(start).and(predicate::str::contains(said));
+        request.assert().success().stdout("ran\n").stderr(said);
+    }
+    let mut request = gtlock();
+    request.args(["run", "-v", "--write", "state.json", "--", "true"]).current_dir(dir.path());
+    request.assert().success().stderr(predicate::str::contains("no such file").not());
+
+    let status = |name: &str| {
+        let mut request = gtlock();
+        request.args(["status", name]).current_dir(dir.path());
+        request.assert().success()
+    };
+    status("mistyped.json").stderr("gtlock: mistyped.json: there is no such file, and no lock on it\n");
+    status("typo.json").stderr(""); // its lock is there by now
+    status("state.json").stderr("");
+    refused_to_look(dir.path(), &["status", "foo/bar"], "foo/bar: its directory foo does not exist\n");
+}
+
+fn refused_to_look(dir: &Path, arguments: &[&str], said: &str) {
+    let mut request = gtlock();
+    request.args(arguments).current_dir(dir);
+    request.assert().code(125).stdout("").stderr(format!("gtlock: {said}"));
+}
+
+#[test]
+fn clean_says_where_the_locks_are_and_which_directory_is_missing() {
+    let (dir, data) = data();
+    let elsewhere = "for all below it, or --lock-dir";
+    let only_locks = "if it holds only lock files\n";
+    let said = format!(".: is not a directory named .gastown/locks; use -R . {elsewhere} . {only_locks}");
+    refused_to_look(dir.path(), &["clean", "."], &said);
+    assert_free(&data);
+    let said = format!(
+        ".: is not a directory named .gastown/locks; use ./.gastown/locks, or -R . {elsewhere} . {only_locks}"
+    );
+    refused_to_look(dir.path(), &["clean", "."], &said);
+
+    for (arguments, missing) in [
+        (&["nothere"][..], "nothere"),
+        (&["-R", "nothere"], "nothere"),
+        (&["--lock-dir", "nothere"], "nothere"),
+    ] {
+        let clean = |more: &[&str]| {
+            let mut request = gtlock();
+            request.arg("clean").args(more).args(arguments).current_dir(dir.path());
+            request.assert().success()
+        };
+        let said = format!("gtlock: {missing}: there is no such directory\n");
+        clean(&[]).stdout("removed 0 lock files, 0 held\n").stderr(said);
+        clean(&["-q"]).stdout("").stderr("");
+    }
+    let mut request = gtlock();
+    request.arg("clean").current_dir(dir.path().join(".gastown"));
+    request.assert().success().stdout("removed 0 lock files, 0 held\n").stderr("");
+}
