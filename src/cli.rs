@@ -113,11 +113,11 @@ const MESSAGES: &str = "Messages";
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, no writer.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub read: Vec<PathBuf>,
 
     /// Take an exclusive lock on FILE: nobody else may hold it.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
 
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
@@ -134,24 +134,24 @@ pub struct LockArgs {
     pub direct: bool,
 
     /// Take a shared lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub read_fd: Vec<i32>,
 
     /// Take an exclusive lock on the descriptor N, which the caller has open.
     ///
     /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub write_fd: Vec<i32>,
 
     /// Drop the lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = parse_descriptor, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
     /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, value_parser = parse_exit_status,
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
           allow_negative_numbers = true,
           help_heading = BUSY, display_order = 100)]
     pub conflict_exit_code: u8,
@@ -207,7 +207,7 @@ pub struct RunArgs {
     /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
     ///
     /// A negative time such as -1 does not wait.
-    #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
           value_parser = TimeoutParser, allow_hyphen_values = true, help_heading = BUSY)]
     pub timeout: Wait,
 
@@ -215,7 +215,7 @@ pub struct RunArgs {
     ///
     /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
     /// at least 100 ms.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
 

@@ -9,6 +9,8 @@ mod common;
 mod bad_input;
 mod clean;
 #[cfg(target_os = "linux")]
+mod completion;
+#[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod direct;
