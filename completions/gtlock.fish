@@ -1,3 +1,16 @@
+# The words after --: a command, and its own completion.
+function __fish_gtlock_command
+    set -l words (commandline -opc)
+    set -l dashes (contains -i -- -- $words)
+    or return
+    set -l command (string escape -- $words[(math $dashes + 1)..])
+    complete -C (string join -- ' ' $command (commandline -ct))
+end
+
+function __fish_gtlock_has_command
+    contains -- -- (commandline -opc)
+end
+
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_gtlock_global_optspecs
     string join \n h/help V/version
@@ -34,12 +47,12 @@ complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this 
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
@@ -49,10 +62,10 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Prin
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
@@ -75,3 +88,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_
 complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
 complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "clean" -d 'Remove lock files that nobody holds'
 complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'

@@ -5,37 +5,79 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint, value_parser};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+pub use self::values::is_time;
+use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
+
+mod examples;
+mod values;
+
+/// The help: what it does and how it looks, before the details.
+const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 /// Run a command under a file lock, and tell who holds one.
 ///
 /// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
 /// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, even if gtlock is killed.
 #[derive(Debug, Parser)]
-#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false, after_help = HELP)]
+#[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false,
+          help_template = TEMPLATE, before_help = examples::GTLOCK, after_help = HELP)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub action: Action,
 }
 
-/// The subcommands.
+impl Cli {
+    /// Reads a command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; or, as clap has it, the help or the version that was asked for.
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(words)?;
+        match cli.action.missing() {
+            None => Ok(cli),
+            Some(missing) => Err(Self::command().error(ErrorKind::MissingRequiredArgument, missing)),
+        }
+    }
+}
+
+impl Action {
+    /// What clap cannot miss.
+    fn missing(&self) -> Option<&'static str> {
+        let (Self::Run(RunArgs { lock, .. }) | Self::Try(TryArgs { lock, .. })) = self else { return None };
+        if !lock.names_any() {
+            return Some("no lock named; give --write FILE or --read FILE");
+        }
+        match self {
+            Self::Run(run) if run.command.is_empty() && lock.names_files() => {
+                Some("no command to run; name it after --")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The subcommands. clap builds only the one that was named, or all for help.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Action {
     /// Run a command under locks, waiting for them.
     ///
     /// Takes all the locks, runs the command, and releases them when it ends. The command gets gtlock's
     /// standard input, output and error, working directory, process group and signals.
-    #[command(after_help = HELP, override_usage = RUN_USAGE)]
+    #[command(help_template = TEMPLATE, before_help = examples::RUN, after_help = HELP, override_usage = RUN_USAGE)]
     Run(RunArgs),
     /// Run a command under locks if they can be had at once, or ask whether they could.
     ///
     /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
     /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
-    #[command(after_help = HELP, override_usage = TRY_USAGE)]
+    #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
@@ -43,13 +85,13 @@ pub enum Action {
     /// one that has that in it. Any other lock directory goes with --lock-dir. Changes nothing.
     ///
     /// Only Linux tells who waits for a lock, and who holds one without being recorded in it.
-    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
+    #[command(help_template = TEMPLATE, before_help = examples::STATUS, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
     ///
     /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
-    #[command(after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
+    #[command(help_template = TEMPLATE, before_help = examples::CLEAN, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
 }
 
@@ -67,15 +109,15 @@ const BUSY: &str = "If a lock is busy";
 const COMMAND: &str = "The command";
 const MESSAGES: &str = "Messages";
 
-/// Which locks, and how to talk about them.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, no writer.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub read: Vec<PathBuf>,
 
     /// Take an exclusive lock on FILE: nobody else may hold it.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = LOCKS)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
 
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
@@ -92,24 +134,25 @@ pub struct LockArgs {
     pub direct: bool,
 
     /// Take a shared lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub read_fd: Vec<i32>,
 
     /// Take an exclusive lock on the descriptor N, which the caller has open.
     ///
     /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub write_fd: Vec<i32>,
 
     /// Drop the lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_parser = value_parser!(i32).range(0..), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
     /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", default_value_t = REFUSED, allow_negative_numbers = true,
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
+          allow_negative_numbers = true,
           help_heading = BUSY, display_order = 100)]
     pub conflict_exit_code: u8,
 
@@ -138,10 +181,23 @@ pub struct LockArgs {
     pub verbose: bool,
 }
 
+impl LockArgs {
+    /// Whether any lock is named.
+    #[must_use]
+    pub fn names_any(&self) -> bool {
+        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
+        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
+    }
+
+    fn names_files(&self) -> bool {
+        !self.read.is_empty() || !self.write.is_empty()
+    }
+}
+
 /// The environment variable for [`RunArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
-/// The arguments of `gtlock run`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct RunArgs {
     /// Which locks.
@@ -151,15 +207,15 @@ pub struct RunArgs {
     /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
     ///
     /// A negative time such as -1 does not wait.
-    #[arg(long, value_name = "TIME", env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
-          value_parser = parse_timeout, allow_hyphen_values = true, help_heading = BUSY)]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
+          value_parser = TimeoutParser, allow_hyphen_values = true, help_heading = BUSY)]
     pub timeout: Wait,
 
     /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].
     ///
     /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
     /// at least 100 ms.
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
 
@@ -168,7 +224,7 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// The arguments of `gtlock try`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct TryArgs {
     /// Which locks.
@@ -180,7 +236,7 @@ pub struct TryArgs {
     pub command: Vec<OsString>,
 }
 
-/// The arguments of `gtlock status`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     /// Data files, lock files or directories to show [default: .gastown/locks].
@@ -206,7 +262,7 @@ pub struct StatusArgs {
     pub json: bool,
 }
 
-/// The arguments of `gtlock clean`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct CleanArgs {
     /// Directories named .gastown/locks [default: .gastown/locks].
@@ -236,102 +292,19 @@ pub struct CleanArgs {
     pub quiet: bool,
 }
 
-/// Reads a timeout: a time as in [`parse_time`], 0 for ever, negative for no wait at all.
-fn parse_timeout(text: &str) -> Result<Wait, String> {
-    let (negative, time) = match text.trim().strip_prefix('-') {
-        Some(time) => (true, time),
-        None => (false, text.trim()),
-    };
-    let time = parse_time(time).map_err(|why| {
-        format!("{why}; give a time like 5s, '1m 30s' or 2.5, 0 to wait for ever, -1 not to wait")
-    })?;
-    Ok(match time {
-        Duration::ZERO => Wait::Forever,
-        _ if negative => Wait::Never,
-        time => Wait::For(time),
-    })
-}
-
-fn parse_delay(text: &str) -> Result<Duration, String> {
-    parse_time(text.trim()).map_err(|why| format!("{why}; give a time like 10ms or 0.5"))
-}
-
-/// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    if is_number {
-        let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-        let time = Duration::try_from_secs_f64(seconds).map_err(|_| "out of range".to_owned())?;
-        // What rounds to nothing is not the 0 that means for ever.
-        Ok(if seconds > 0.0 { time.max(Duration::from_nanos(1)) } else { time })
-    } else {
-        humantime::parse_duration(text).map_err(|e| e.to_string())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use clap::CommandFactory;
 
     use super::*;
 
     #[test]
     fn the_definition_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn timeouts_have_three_modes() {
-        let wait = |time| Ok(Wait::For(time));
-        assert_eq!(parse_timeout("5s"), wait(Duration::from_secs(5)));
-        assert_eq!(parse_timeout("1m 30s"), wait(Duration::from_secs(90)));
-        assert_eq!(parse_timeout("250ms"), wait(Duration::from_millis(250)));
-        assert_eq!(parse_timeout("2.5"), wait(Duration::from_millis(2500)));
-        assert_eq!(parse_timeout(".5"), wait(Duration::from_millis(500)));
-        assert_eq!(parse_timeout("0.0000000001"), wait(Duration::from_nanos(1)));
-        for forever in ["0", "0.0", "0s"] {
-            assert_eq!(parse_timeout(forever), Ok(Wait::Forever), "{forever}");
-        }
-        for never in ["-1", "-0.5", "-3s"] {
-            assert_eq!(parse_timeout(never), Ok(Wait::Never), "{never}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_time_is_refused() {
-        for bad in
-            ["", "-", "abc", "5 parsecs", "1e3", "nan", "inf", "--1", "1.2.3", "99999999999999999999999"]
-        {
-            assert!(parse_timeout(bad).is_err(), "{bad}");
-        }
-        assert!(parse_delay("-1").is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_given_as_a_time_is_read_or_refused_with_the_remedy(
-            text in prop_oneof![".*", "-?[0-9.]{0,25}", " ?-?([0-9]{1,20} ?(ms|s|m|h|d|y)? ?){0,4}"],
-        ) {
-            match parse_timeout(&text) {
-                Ok(wait) => prop_assert!(wait != Wait::For(Duration::ZERO)),
-                Err(why) => prop_assert!(why.contains("give a time like"), "{why}"),
-            }
-            prop_assert!(parse_delay(&text).is_ok() || parse_timeout(&text).is_err() || text.contains('-'));
-        }
-
-        #[test]
-        fn times_are_read_as_written(secs in 0..1_u64 << 32, nanos in 0..1_000_000_000_u32) {
-            let time = Duration::new(secs, nanos);
-            prop_assume!(!time.is_zero());
-            let text = humantime::format_duration(time).to_string();
-            prop_assert_eq!(parse_timeout(&text), Ok(Wait::For(time)));
-            prop_assert_eq!(parse_timeout(&format!("-{text}")), Ok(Wait::Never));
-            let seconds = Duration::from_millis(secs);
-            prop_assume!(!seconds.is_zero());
-            let plain = format!("{}.{:03}", seconds.as_secs(), seconds.subsec_millis());
-            let Ok(Wait::For(read)) = parse_timeout(&plain) else { panic!("{plain} is refused") };
-            prop_assert!(read.abs_diff(seconds) < Duration::from_micros(1), "{read:?}");
-        }
+    fn a_subcommand_is_built_when_it_is_named() {
+        assert!(Cli::command().get_subcommands().all(|command| command.get_arguments().next().is_none()));
     }
 }

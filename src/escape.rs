@@ -36,6 +36,22 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Words as a POSIX shell reads them back. `None` if they cannot be shown as they are.
+#[must_use]
+pub fn quoted(words: &[impl AsRef<OsStr>]) -> Option<String> {
+    let quoted = |word: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+        // zsh takes a = in front for a command's path.
+        let plain = !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('=');
+        if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = words.iter().map(|word| {
+        let word = word.as_ref();
+        word.to_str().filter(|text| Escaped::new(word).to_string() == **text).map(quoted)
+    });
+    words.collect::<Option<Vec<_>>>().map(|words| words.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;

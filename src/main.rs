@@ -2,18 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use gtlock::cli::{Action, Cli};
-use gtlock::cmd::{clean, report, run, status};
-use gtlock::exit::Exit;
+use gtlock::cmd::{clean, report, run, status, usage};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
-        Err(e) if e.use_stderr() => {
-            report::say(&report::usage(&e));
-            return Exit::Failure.finish();
-        }
+        Err(e) if e.use_stderr() => return usage::refuse(&e, &words).finish(),
         Err(help) => return report::printed(help.print()).finish(),
     };
     let done = match cli.action {

@@ -31,7 +31,7 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     for dir in dirs.chain(args.lock_dir.iter().map(|dir| LockDir::Chosen(dir))) {
         match lock::clean(dir, action) {
             Ok(cleaned) => all.append(cleaned),
-            Err(e) => all.errors.push(e),
+            Err(e) => all.errors.push(with_advice(e)),
         }
     }
     all.removed.sort_unstable();
@@ -41,12 +41,35 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     for error in &all.errors {
         report::say(&error.to_string());
     }
+    let missing =
+        args.dirs.iter().chain(&args.lock_dir).filter(|dir| !args.quiet && !args.json && !dir.exists());
+    for dir in missing {
+        report::say(&format!("{}: there is no such directory", Escaped::new(dir)));
+    }
+    let examined = all.errors.is_empty() || !all.removed.is_empty() || !all.kept.is_empty();
     if args.json {
         print_json(&all, args.dry_run).context(report::STDOUT)?;
-    } else if !args.quiet {
+    } else if !args.quiet && examined {
         print(&all, args.dry_run).context(report::STDOUT)?;
     }
     Ok(if all.errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Says of a directory that is not one of locks where those may be.
+fn with_advice(error: Error) -> Error {
+    match error {
+        Error::Invalid { path, .. } if path.is_dir() && !lock::is_lock_dir(&path) => {
+            let (dir, locks) = (Escaped::new(&path), lock::lock_dir_below(&path));
+            let here =
+                if locks.is_dir() { format!("use {}, or ", Escaped::new(&locks)) } else { "use ".to_owned() };
+            let reason = format!(
+                "is not a directory named .gastown/locks; {here}-R {dir} for all below it, or --lock-dir {dir} if it holds \
+                 only lock files"
+            );
+            Error::Invalid { path, reason }
+        }
+        error => error,
+    }
 }
 
 /// The directories named `.gastown/locks` that are to be cleaned.

@@ -2,7 +2,11 @@
 
 mod below;
 pub mod clean;
+mod habits;
+mod meant;
 mod narrate;
+mod remedy;
 pub mod report;
 pub mod run;
 pub mod status;
+pub mod usage;

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::report;
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
-use crate::lock::{Guard, Target, Waiting};
+use crate::lock::{Guard, Kind, Target, Waiting};
 use crate::sys::{self, FileId};
 
 /// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
@@ -89,7 +89,11 @@ impl Narrator {
                     Some(e) => format!(", without a record of the holder: {e}"),
                     None => String::new(),
                 };
-                say(&format!("{}: locked for {purpose} after {took}{unrecorded}", shown(locked.target())));
+                let absent = absent(locked.target());
+                say(&format!(
+                    "{}: locked for {purpose} after {took}{absent}{unrecorded}",
+                    shown(locked.target())
+                ));
             }
         }
     }
@@ -130,6 +134,24 @@ impl Narrator {
 fn say(message: &str) {
     if sys::stderr_is_ready() {
         report::say(message);
+    }
+}
+
+/// Says of a data file that does not exist, which may be one that was meant otherwise.
+fn absent(target: &Target) -> &'static str {
+    let data = target.data();
+    let has = |c: char| data.as_os_str().to_string_lossy().contains(c);
+    match target.kind() {
+        Kind::LockFile if data.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {
+            if has('*') || has('?') {
+                ", though there is no such file (a shell replaces * and ? only outside of quotes)"
+            } else if has(',') {
+                ", though there is no such file (each file has an option of its own)"
+            } else {
+                ", though there is no such file"
+            }
+        }
+        _ => "",
     }
 }
 

@@ -1,15 +1,14 @@
 //! `gtlock run` and `gtlock try`, which is `run` that never waits.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind};
-use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::narrate::Narrator;
-use super::report;
+use super::{remedy, report};
 use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
@@ -23,10 +22,6 @@ use crate::sys::{self, Ended};
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut lock = requested(&args.lock, !args.command.is_empty())?.wait(args.timeout);
-    let names_files = !args.lock.read.is_empty() || !args.lock.write.is_empty();
-    if args.command.is_empty() && names_files {
-        bail!("no command to run; name it after --");
-    }
     if let Some(delay) = args.retry_delay {
         lock = lock.retry_delay(delay);
     }
@@ -57,9 +52,6 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         // A lock that the caller has already is not weakened for a command, nor ended with it.
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
-    }
-    if lock.is_empty() && args.unlock_fd.is_empty() {
-        bail!("no lock named; give --write FILE or --read FILE");
     }
     Ok(match &args.lock_dir {
         Some(dir) => lock.lock_dir(dir),
@@ -121,7 +113,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         };
         report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
-    conclude(ended, &command[0])
+    conclude(ended, command)
 }
 
 /// Runs a command to its end.
@@ -141,8 +133,8 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> io::Resu
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
-fn conclude(ended: io::Result<Ended>, program: &OsStr) -> anyhow::Result<Exit> {
-    let name = Escaped::new(program);
+fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
+    let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
@@ -150,23 +142,14 @@ fn conclude(ended: io::Result<Ended>, program: &OsStr) -> anyhow::Result<Exit> {
             let error = io::Error::from_raw_os_error(error);
             Err(error).with_context(|| format!("{name}: was started, but cannot be waited for"))
         }
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            let is_path = program.as_encoded_bytes().contains(&b'/');
-            let why = if is_path && Path::new(program).exists() {
-                "cannot be run: its interpreter was not found"
-            } else {
-                "command not found"
-            };
-            report::say(&format!("{name}: {why}"));
-            Ok(Exit::NotFound)
-        }
         // Not the command's fault: there was no process to be had, or no descriptor.
         Err(e) if matches!(e.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::Other) => {
             Err(e).with_context(|| format!("{name}: cannot start a process"))
         }
         Err(e) => {
-            report::say(&format!("{name}: cannot be run: {e}"));
-            Ok(Exit::CannotRun)
+            let (exit, why) = remedy::cannot_run(command, &e);
+            report::say(&why);
+            Ok(exit)
         }
     }
 }

@@ -50,8 +50,12 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         let waiters = Waiters::now();
         held.for_each(|shown| shown.waiters = waiters.of(&shown.lock));
     }
-    for error in &errors {
+    for error in &mut errors {
+        without_advice(error);
         report::say(&error.to_string());
+    }
+    for path in args.paths.iter().filter(|path| !args.json && !args.recursive && is_unknown(path, args)) {
+        report::say(&format!("{}: there is no such file, and no lock on it", Escaped::new(path)));
     }
     let printed = if args.json {
         print_json(&locks, &errors, &mut processes)
@@ -60,6 +64,26 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     };
     printed.context(report::STDOUT)?;
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
+}
+
+/// Takes back what only helps to lock a file: `status` just looks.
+fn without_advice(error: &mut Error) {
+    if let Error::Invalid { reason, .. } = error
+        && let Some(fault) = reason.strip_suffix("; create it first")
+    {
+        *reason = fault.to_owned();
+    }
+}
+
+/// Whether a path that was named is neither there nor locked: it may be misspelt.
+fn is_unknown(path: &Path, args: &StatusArgs) -> bool {
+    let is_missing =
+        |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    let mut data = Request::shared(path);
+    if let Some(dir) = &args.lock_dir {
+        data = data.lock_dir(dir);
+    }
+    is_missing(path) && data.lock_paths().is_ok_and(|locks| locks.iter().all(|lock| is_missing(lock)))
 }
 
 const FREE: Inspection = Inspection { state: State::Free, holders: Vec::new(), since: None };

@@ -235,3 +235,9 @@ pub fn stderr_is_ready() -> bool {
 pub fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
+
+/// Whether somebody may run a file.
+#[must_use]
+pub fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0
+}

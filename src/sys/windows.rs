@@ -267,3 +267,9 @@ pub fn exit_code(code: i32) -> ExitCode {
         Err(_) => std::process::exit(code),
     }
 }
+
+/// Whether somebody may run a file; no permission forbids it.
+#[must_use]
+pub fn is_executable(_: &std::fs::Metadata) -> bool {
+    true
+}

@@ -9,6 +9,8 @@ mod common;
 mod bad_input;
 mod clean;
 #[cfg(target_os = "linux")]
+mod completion;
+#[cfg(target_os = "linux")]
 mod descriptors;
 #[cfg(target_os = "linux")]
 mod direct;
@@ -32,6 +34,7 @@ mod paths;
 mod readme;
 mod recursive;
 mod signals;
+mod slips;
 mod status;
 #[cfg(target_os = "linux")]
 mod terminal;

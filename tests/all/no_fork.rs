@@ -117,7 +117,7 @@ fn a_command_that_cannot_be_run_leaves_no_lock_and_no_record() {
         (dir.path().join("missing"), 127, "command not found"),
         ("no-such-command".into(), 127, "command not found"),
         (plain, 126, "cannot be run: Permission denied"),
-        (dir.path().to_owned(), 126, "cannot be run: Permission denied"),
+        (dir.path().to_owned(), 126, "cannot be run: it is a directory"),
         ("".into(), 127, "command not found"),
     ];
     for (command, code, said) in cases {
@@ -149,7 +149,7 @@ fn it_does_not_go_with_close() {
     let (_dir, data) = data();
     let mut both = gtlock();
     both.args(["run", "-F", "-o", "--write"]).arg(&data).args(["--", "true"]);
-    let said = "gtlock: the argument '--no-fork' cannot be used with '--close' (see gtlock --help)\n";
+    let said = "gtlock: the argument '--no-fork' cannot be used with '--close' (see gtlock run --help)\n";
     both.assert().code(125).stdout("").stderr(said);
     assert!(!lock_file(&data).exists());
 }

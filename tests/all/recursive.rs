@@ -123,6 +123,7 @@ fn a_missing_directory_has_none_and_a_file_is_an_error() {
     let said = "gtlock: file: is not a directory; -R searches directories\n";
     gtlock().args(["status", "-R", "file", "a"]).current_dir(&dir).assert().code(125).stderr(said);
     let clean = gtlock().args(["clean", "-R", "file", "a", "missing"]).current_dir(&dir).assert().code(125);
+    let said = format!("{said}gtlock: missing: there is no such directory\n");
     clean.stdout("removed 1 lock file, 0 held\n").stderr(said);
 }
 

@@ -438,6 +438,7 @@ fn status_changes_nothing() {
     let _holder = Holder::writer(&held);
     write_record(&stale, &format!("{}\n", dead_pid()));
     assert_free(&free);
+    fs::write(dir.path().join("none.json"), "").expect("it can be written");
     let before = snapshot(dir.path());
     for arguments in [&[][..], &["state.json", "stale.json", "zero.json", "none.json"]] {
         table(dir.path(), &words(arguments));

@@ -417,3 +417,21 @@ fn a_wait_on_a_terminal_that_can_do_nothing_is_told_in_a_plain_line() {
     }
     assert!(holder.release().success());
 }
+
+#[test]
+fn a_person_is_shown_the_usage_after_a_wrong_command_line() {
+    let (_dir, data) = data();
+    let script = "gtlock run --nonsense; gtlock status --nonsense; gtlock --nonsense; echo end";
+    let terminal = Terminal::script("sh", script, &data);
+    terminal.shows("gtlock: unexpected argument '--nonsense' found (see gtlock run --help)");
+    terminal.shows("Usage: gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...");
+    terminal.shows("       gtlock run [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]");
+    terminal.shows("       gtlock run --unlock-fd N");
+    terminal.shows("gtlock: unexpected argument '--nonsense' found (see gtlock status --help)");
+    terminal.shows("Usage: gtlock status [OPTIONS] [PATH]...");
+    let hint = "an option goes after its subcommand, as in gtlock run --write FILE -- COMMAND";
+    terminal.shows(&format!("gtlock: unexpected argument '--nonsense' found; {hint} (see gtlock --help)"));
+    terminal.shows("Usage: gtlock <COMMAND>");
+    terminal.shows("end");
+    assert!(terminal.end().success());
+}

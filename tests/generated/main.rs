@@ -2,6 +2,7 @@
 //!
 //! `GTLOCK_REGENERATE=1 cargo test --test generated` writes them anew.
 
+mod completions;
 mod man;
 
 use std::collections::BTreeSet;
@@ -9,20 +10,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
-use clap_complete::{Generator, Shell};
 use gtlock::cli::Cli;
 
 const REMEDY: &str = "run: GTLOCK_REGENERATE=1 cargo test --test generated";
 
 #[test]
 fn completions_are_up_to_date() {
-    let shells = [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::PowerShell, Shell::Elvish];
-    let rendered = shells.map(|shell| {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "gtlock", &mut script);
-        (shell.file_name("gtlock"), text(script))
-    });
-    agree("completions", &rendered);
+    agree("completions", &completions::scripts(&Cli::command()));
 }
 
 #[test]

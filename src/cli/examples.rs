@@ -1,0 +1,35 @@
+//! Examples for the help.
+
+pub const GTLOCK: &str = "\
+Examples:
+  gtlock run --write state.json -- ./update.sh
+  gtlock run --read state.json -- cat state.json
+  gtlock try --write state.json -- ./update.sh
+  gtlock status
+  gtlock clean";
+
+pub const RUN: &str = "\
+Examples:
+  gtlock run --write state.json -- ./update.sh
+  gtlock run --read state.json -- cat state.json
+  gtlock run --timeout 5s --write state.json -- ./update.sh
+  gtlock run --write from.json --write to.json -- ./move.sh
+  gtlock run --write log -- sh -c 'date >> log'";
+
+pub const TRY: &str = "\
+Examples:
+  gtlock try --write state.json -- ./update.sh
+  gtlock try -q -E 0 --write state.json -- ./update.sh
+  gtlock try -q --write state.json && echo free";
+
+pub const STATUS: &str = "\
+Examples:
+  gtlock status
+  gtlock status state.json
+  gtlock status -R --json";
+
+pub const CLEAN: &str = "\
+Examples:
+  gtlock clean
+  gtlock clean --dry-run
+  gtlock clean -R .";

@@ -1,0 +1,142 @@
+//! What a user of flock(1), or of another tool, types: answered with what to type instead.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::meant::{LOCKING, is_accepted, is_number, is_subcommand, meant};
+
+/// What to do instead.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// A whole command line that gtlock accepts.
+    Type(Vec<OsString>),
+    /// A sentence.
+    Hint(&'static str),
+}
+
+/// What other tools call a subcommand.
+enum Means {
+    /// It is this.
+    Is(&'static [&'static str]),
+    /// There is none.
+    None(&'static str),
+}
+
+const SUBCOMMANDS: [(&[&str], Means); 11] = [
+    (
+        &["ls", "ps", "list", "show", "info", "who", "holders", "locks", "lslocks", "top"],
+        Means::Is(&["status"]),
+    ),
+    (&["exec", "do", "with", "start", "flock", "lock", "acquire", "shell"], Means::Is(&["run"])),
+    (&["trylock", "test", "check"], Means::Is(&["try"])),
+    (&["prune", "gc", "rm", "remove", "delete", "purge", "cleanup", "sweep", "tidy"], Means::Is(&["clean"])),
+    (&["write"], Means::Is(&["run", "--write"])),
+    (&["read"], Means::Is(&["run", "--read"])),
+    (
+        &["unlock", "release", "free"],
+        Means::None("a lock ends with its command; gtlock run --unlock-fd N unlocks a descriptor"),
+    ),
+    (
+        &["wait"],
+        Means::None("gtlock run waits; gtlock run --write FILE -- true returns once nobody holds FILE"),
+    ),
+    (
+        &["kill", "break", "steal", "force"],
+        Means::None("a lock ends with its holder; gtlock status shows who that is"),
+    ),
+    (&["version"], Means::None("use gtlock --version")),
+    (
+        &["completion", "completions", "complete", "man"],
+        Means::None(
+            "completions and man pages are files of the package, in completions/ and man/ of the source",
+        ),
+    ),
+];
+
+/// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
+const OPTIONS: [(&[&str], &[&str], &str); 13] = [
+    (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
+    (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
+    (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
+    (LOCKING, &["-e", "-x", "--exclusive"], "a file to write goes after --write"),
+    (LOCKING, &["-s", "--shared"], "a file to read goes after --read"),
+    (LOCKING, &["-u", "--unlock"], "use --unlock-fd N"),
+    (LOCKING, &["-c", "--command"], "a command goes after --, as in -- sh -c 'COMMAND'"),
+    (LOCKING, &["--fcntl"], "gtlock takes flock(2) locks only; fcntl(2) locks do not exclude them"),
+    (LOOKING, &["-r", "--recurse"], "use -R, which finds every .gastown/locks below a directory"),
+    (LOOKING, &["-a", "--all"], "use -R, which finds every .gastown/locks below a directory"),
+    (&["status"], &["-w", "--watch"], "use watch gtlock status"),
+    (&["status"], &["--read", "--write"], "name the file alone, as in gtlock status FILE"),
+    (&["clean"], &["-f", "--force"], "clean removes only what nobody holds, which needs no force"),
+];
+
+const LOOKING: &[&str] = &["status", "clean"];
+
+/// What to do instead of a command line that clap refused.
+#[must_use]
+pub fn remedy(error: &clap::Error, words: &[OsString]) -> Option<Remedy> {
+    let given = words.get(1)?;
+    match error.kind() {
+        ErrorKind::InvalidSubcommand if given == "help" => None,
+        ErrorKind::InvalidSubcommand => Some(subcommand(error, given, words)),
+        ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => {
+            let named = given.to_str().filter(|name| is_subcommand(name));
+            let locks = named.is_none_or(|name| LOCKING.contains(&name));
+            let whole = if locks { meant(words) } else { None };
+            whole.map(Remedy::Type).or_else(|| hint(error, named).map(Remedy::Hint))
+        }
+        _ => None,
+    }
+}
+
+/// What to do instead of a subcommand that there is not.
+fn subcommand(error: &clap::Error, given: &OsStr, words: &[OsString]) -> Remedy {
+    match SUBCOMMANDS.iter().find(|(names, _)| names.iter().any(|&name| name == given)) {
+        Some((_, Means::None(hint))) => return Remedy::Hint(hint),
+        Some((_, Means::Is(meant))) => return with_subcommand(meant, words),
+        None => {}
+    }
+    let similar = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::String(similar)) => Some(similar),
+        Some(ContextValue::Strings(similar)) => similar.last(),
+        _ => None,
+    };
+    match similar {
+        Some(similar) if !is_file(given) => with_subcommand(&[similar], words),
+        None if words.len() == 2 && !is_file(given) => Remedy::Hint("use run, try, status or clean"),
+        _ => meant(words).map_or(Remedy::Hint("use run, try, status or clean"), Remedy::Type),
+    }
+}
+
+fn hint(error: &clap::Error, subcommand: Option<&str>) -> Option<&'static str> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let name = subcommand.unwrap_or("run");
+    let known = OPTIONS.iter().find(|(subcommands, options, _)| {
+        subcommands.contains(&name) && options.contains(&argument.as_str())
+    });
+    match known {
+        Some((_, _, hint)) => Some(hint),
+        None if subcommand.is_none() => {
+            Some("an option goes after its subcommand, as in gtlock run --write FILE -- COMMAND")
+        }
+        None if argument.starts_with('-') || !LOCKING.contains(&name) => None,
+        None => Some("a file goes after --write or --read, a command after --"),
+    }
+}
+
+/// Whether a word is a file, rather than a misspelt subcommand.
+fn is_file(word: &OsStr) -> bool {
+    let bytes = word.as_encoded_bytes();
+    bytes.contains(&b'.') || bytes.contains(&b'/') || is_number(word) || Path::new(word).exists()
+}
+
+/// The command line with another subcommand; if it is not a command line even so, as much of it as is sure.
+fn with_subcommand(other: &[&str], words: &[OsString]) -> Remedy {
+    let gtlock = std::iter::once("gtlock").chain(other.iter().copied()).map(OsString::from);
+    let start: Vec<_> = gtlock.collect();
+    let whole = [&start, &words[2..]].concat();
+    let whole = if is_accepted(&whole) { Some(whole) } else { meant(&whole) };
+    Remedy::Type(whole.unwrap_or(start))
+}

@@ -1,0 +1,101 @@
+//! What clap refuses: one line with the mistake and what to type, and the usage for a person at a terminal.
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::habits::{self, Remedy};
+use super::report;
+use crate::cli::{Cli, is_time};
+use crate::escape::{Escaped, quoted};
+use crate::exit::Exit;
+
+/// The options with a time. It may be negative, so clap takes the next word for it, whatever that is.
+const TIMES: [&str; 2] = ["--timeout", "--retry-delay"];
+
+/// Reports a command line that cannot be used.
+#[must_use]
+pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
+    let mut words = words.to_vec();
+    words.splice(..words.len().min(1), ["gtlock".into()]);
+    let (problem, remedy) = time_in_pieces(&words).unwrap_or_else(|| {
+        let remedy = habits::remedy(error, &words);
+        (problem(error, remedy.as_ref()), remedy)
+    });
+    let (subcommand, remedy) = match &remedy {
+        None => (words.get(1), String::new()),
+        Some(Remedy::Hint(hint)) => (words.get(1), format!("; {hint}")),
+        Some(Remedy::Type(words)) => {
+            (words.get(1), quoted(words).map_or_else(String::new, |command| format!("; use {command}")))
+        }
+    };
+    let mut gtlock = Cli::command();
+    gtlock.build();
+    let subcommand = subcommand.filter(|&name| name != "help");
+    let (see, usage) = match subcommand.and_then(|name| gtlock.find_subcommand_mut(name)) {
+        Some(command) => (format!("gtlock {}", command.get_name()), command.render_usage()),
+        None => ("gtlock".to_owned(), gtlock.render_usage()),
+    };
+    report::say(&format!("{problem}{remedy} (see {see} --help)"));
+    if io::stderr().is_terminal() {
+        let _ = writeln!(io::stderr(), "{usage}");
+    }
+    Exit::Failure
+}
+
+/// What is wrong, as clap has it, in one line.
+fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
+    if error.kind() == ErrorKind::MissingSubcommand {
+        return "no subcommand given; use run, try, status or clean, as in \
+                gtlock run --write state.json -- ./update.sh"
+            .to_owned();
+    }
+    if error.kind() == ErrorKind::InvalidValue
+        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
+        && let Some(needs) = needs(option)
+    {
+        return needs;
+    }
+    let rendered = error.render().to_string();
+    let told = rendered.split("\n\nUsage: ").next().unwrap_or_default();
+    let told = told.split("\n\nFor more information").next().unwrap_or_default();
+    // Of clap's tips, one never helps here, and none where there is a remedy.
+    let unwanted = if remedy.is_some() { "tip: " } else { "tip: to pass " };
+    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with(unwanted));
+    let message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
+    Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string()
+}
+
+/// What an option without its value needs; clap shows the option as `--write <FILE>`.
+fn needs(option: &str) -> Option<String> {
+    let (name, value) = option.split_once(' ')?;
+    let value = match value.trim_matches(['<', '>', '[', ']']) {
+        "FILE" => "a file, such as state.json",
+        "DIR" => "a directory, such as locks",
+        "TIME" => "a time, such as 5s",
+        "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
+        "N" => "an exit status, such as 0",
+        _ => return None,
+    };
+    Some(format!("{name} needs {value}"))
+}
+
+/// An option in place of a time, or a time in several words.
+fn time_in_pieces(words: &[OsString]) -> Option<(String, Option<Remedy>)> {
+    let words = words.iter().map(|word| word.to_str()).collect::<Option<Vec<_>>>()?;
+    let end = words.iter().position(|&word| word == "--").unwrap_or(words.len());
+    let at = words[..end].iter().position(|word| TIMES.contains(word))?;
+    let (option, value) = (words[at], *words.get(at + 1)?);
+    if value.starts_with('-') && !is_time(value) {
+        return Some((format!("{option} needs a time, such as 5s"), None));
+    }
+    let last = (at + 2..end).rev().find(|&last| is_time(&words[at + 1..=last].join(" ")))?;
+    let time = words[at + 1..=last].join(" ");
+    let whole = [&words[..=at], &[&time], &words[last + 1..]].concat();
+    let whole = whole.into_iter().map(OsString::from).collect::<Vec<_>>();
+    let remedy = Cli::read(&whole).is_ok().then_some(Remedy::Type(whole));
+    Some((format!("{option} takes one word: '{time}'"), remedy))
+}

@@ -1,0 +1,413 @@
+//! Slips: what people type who know flock(1), another tool, or half of gtlock. Each gets one line with what to
+//! type, and the help to see.
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use crate::common::{assert_free, data, gtlock, process, snapshot, to_its_end};
+use predicates::prelude::*;
+
+/// A command line as typed in a shell, refused with this line and 125, with nothing changed.
+fn refused(dir: &Path, typed: &str, said: &str) {
+    let before = snapshot(dir);
+    let mut shell = process("sh");
+    shell.args(["-c", typed]).current_dir(dir);
+    to_its_end(shell).assert().code(125).stdout("").stderr(format!("gtlock: {said}\n"));
+    assert_eq!(snapshot(dir), before, "{typed}");
+}
+
+/// A command line that is refused with another one to use instead, which can be typed as it stands.
+fn corrected(dir: &Path, typed: &str, instead: &str) {
+    let mut shell = process("sh");
+    shell.args(["-c", typed]).current_dir(dir);
+    let assert = to_its_end(shell).assert().code(125).stdout("");
+    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    let subcommand = instead.split_whitespace().nth(1).expect("a subcommand");
+    let end = format!("; use {instead} (see gtlock {subcommand} --help)\n");
+    assert!(said.starts_with("gtlock: ") && said.ends_with(&end), "{typed}: {said}not {end}");
+    let mut shell = process("sh");
+    shell.args(["-c", &instead.replace("COMMAND", "true")]).current_dir(dir);
+    let code = to_its_end(shell).output().expect("sh runs").status.code();
+    assert!(code.is_some_and(|code| code != 125), "{instead}: {code:?}");
+}
+
+#[test]
+fn the_forms_of_flock_are_answered_with_the_whole_command() {
+    let (dir, _) = data();
+    fs::create_dir(dir.path().join("dir")).expect("it can be made");
+    for (typed, instead) in [
+        ("state.json echo hi", "run --write state.json -- echo hi"),
+        ("state.json grep -v -- x", "run --write state.json -- grep -v -- x"),
+        ("-n state.json true", "try --write state.json -- true"),
+        ("--nb state.json true", "try --write state.json -- true"),
+        ("--nonblocking state.json true", "try --write state.json -- true"),
+        ("-x state.json true", "run --write state.json -- true"),
+        ("-s state.json true", "run --read state.json -- true"),
+        ("--shared --nonblock state.json true", "try --read state.json -- true"),
+        ("-w 5 state.json true", "run --timeout 5 --write state.json -- true"),
+        ("-w 0 state.json true", "try --write state.json -- true"),
+        ("--wait 5 state.json true", "run --timeout 5 --write state.json -- true"),
+        ("--timeout=2.5 state.json true", "run --timeout 2.5 --write state.json -- true"),
+        ("-E 9 -o --verbose state.json true", "run -o -v -E 9 --write state.json -- true"),
+        ("-F state.json true", "run -F --write state.json -- true"),
+        ("-ns state.json -c 'echo \"a b\" | cat'", "try --read state.json -- sh -c 'echo \"a b\" | cat'"),
+        ("dir ls", "run --direct --write dir -- ls"),
+        ("'a file' echo \"it's\" '' '=x'", r"run --write 'a file' -- echo 'it'\''s' '' '=x'"),
+        ("state.json", "run --write state.json -- COMMAND"),
+        ("--write state.json -- echo hi", "run --write state.json -- echo hi"),
+        ("--write=state.json echo hi", "run --write state.json -- echo hi"),
+        ("-q run --write state.json -- true", "run -q --write state.json -- true"),
+    ] {
+        corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
+    }
+    for (typed, instead) in [
+        ("gtlock 9 9>lock", "gtlock run --write-fd 9"),
+        ("gtlock -n 9 9>lock", "gtlock try --write-fd 9"),
+        ("gtlock -s -w 3 9 9>lock", "gtlock run --timeout 3 --read-fd 9"),
+        ("gtlock -u 9 9>lock", "gtlock run --unlock-fd 9"),
+    ] {
+        let mut shell = process("sh");
+        shell.args(["-c", typed]).current_dir(dir.path());
+        let said = predicate::str::contains(format!("; use {instead} (see gtlock "));
+        to_its_end(shell).assert().code(125).stdout("").stderr(said);
+    }
+    let said = "unexpected argument '--fcntl' found; gtlock takes flock(2) locks only; fcntl(2) locks do not exclude \
+                them (see gtlock --help)";
+    refused(dir.path(), "gtlock --fcntl state.json true", said);
+}
+
+#[test]
+fn words_in_the_wrong_place_are_put_right() {
+    let (dir, _) = data();
+    for (typed, instead) in [
+        ("run state.json echo hi", "run --write state.json -- echo hi"),
+        ("run state.json -- echo hi", "run --write state.json -- echo hi"),
+        ("run state.json --timeout 5 -- true", "run --timeout 5 --write state.json -- true"),
+        ("run a b -- true", "run --write a --write b -- true"),
+        ("run --read a b -- true", "run --read a --read b -- true"),
+        ("run --write state.json echo -n hi", "run --write state.json -- echo -n hi"),
+        ("run -n --write state.json -- true", "try --write state.json -- true"),
+        ("run -w 5 --write state.json -- true", "run --timeout 5 --write state.json -- true"),
+        ("run --write state.json -c 'echo hi'", "run --write state.json -- sh -c 'echo hi'"),
+        ("run --write state.json", "run --write state.json -- COMMAND"),
+        ("run --write state.json --", "run --write state.json -- COMMAND"),
+        ("try state.json", "try --write state.json"),
+        ("try --timeout 5 --write state.json -- true", "run --timeout 5 --write state.json -- true"),
+        ("try --wait=5 --read state.json -- true", "run --timeout 5 --read state.json -- true"),
+        (
+            "run --timeout 5 min --write state.json -- true",
+            "run --timeout '5 min' --write state.json -- true",
+        ),
+        ("run --timeout 1h 2m 3s --read a -- true", "run --timeout '1h 2m 3s' --read a -- true"),
+        ("--json", "status --json"),
+    ] {
+        corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
+    }
+}
+
+#[test]
+fn other_tools_names_of_subcommands_are_known() {
+    let (dir, _) = data();
+    for (typed, instead) in [
+        ("ls", "status"),
+        ("ps", "status"),
+        ("list --json", "status --json"),
+        ("exec --write state.json -- true", "run --write state.json -- true"),
+        ("lock state.json", "run --write state.json -- COMMAND"),
+        ("flock -n state.json true", "try --write state.json -- true"),
+        ("read state.json -- true", "run --read state.json -- true"),
+        ("write state.json true", "run --write state.json -- true"),
+        ("prune", "clean"),
+        ("gc -R .", "clean -R ."),
+        ("stats state.json", "status state.json"),
+        ("runn --write state.json -- true", "run --write state.json -- true"),
+    ] {
+        corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
+    }
+    for (typed, said) in [
+        ("exec", "'exec'; use gtlock run (see gtlock run --help)"),
+        (
+            "unlock state.json",
+            "'unlock'; a lock ends with its command; gtlock run --unlock-fd N unlocks a descriptor (see gtlock --help)",
+        ),
+        (
+            "wait",
+            "'wait'; gtlock run waits; gtlock run --write FILE -- true returns once nobody holds FILE (see gtlock --help)",
+        ),
+        ("version", "'version'; use gtlock --version (see gtlock --help)"),
+        (
+            "completions zsh",
+            "'completions'; completions and man pages are files of the package, in completions/ and man/ of the source (see gtlock --help)",
+        ),
+        ("nonsense", "'nonsense'; use run, try, status or clean (see gtlock --help)"),
+        ("help nonsense", "'nonsense' (see gtlock --help)"),
+    ] {
+        refused(dir.path(), &format!("gtlock {typed}"), &format!("unrecognized subcommand {said}"));
+    }
+}
+
+#[test]
+fn each_option_says_what_it_needs() {
+    let (dir, _) = data();
+    for (typed, said) in [
+        ("run --timeout --write F -- x", "--timeout needs a time, such as 5s"),
+        ("run --timeout -q --write F -- x", "--timeout needs a time, such as 5s"),
+        ("run --write F --timeout", "--timeout needs a time, such as 5s"),
+        ("run --write -- x", "--write needs a file, such as state.json"),
+        ("run --write F --lock-dir -- x", "--lock-dir needs a directory, such as locks"),
+        ("run --write-fd", "--write-fd needs the number of an open descriptor, such as 9"),
+        ("run --write F -E -- x", "--conflict-exit-code needs an exit status, such as 0"),
+        (
+            "run --write F -E x -- x",
+            "invalid value 'x' for '--conflict-exit-code <N>': not an exit status; give a number from 0 to 255",
+        ),
+        (
+            "run --write-fd lockfile",
+            "invalid value 'lockfile' for '--write-fd <N>': not the number of a descriptor, such as 9 after 9>FILE; a \
+             file goes after --write or --read",
+        ),
+        (
+            "run --timeout 1M --write F -- x",
+            "invalid value '1M' for '--timeout <TIME>': M would be months, 1m is a minute; give a time like 5s, \
+             '1m 30s' or 2.5, 0 to wait for ever, -1 not to wait",
+        ),
+    ] {
+        refused(dir.path(), &format!("gtlock {typed}"), &format!("{said} (see gtlock run --help)"));
+    }
+    for (typed, said) in [
+        (
+            "status -r",
+            "'-r' found; use -R, which finds every .gastown/locks below a directory (see gtlock status",
+        ),
+        (
+            "clean -r",
+            "'-r' found; use -R, which finds every .gastown/locks below a directory (see gtlock clean",
+        ),
+        (
+            "clean -f",
+            "'-f' found; clean removes only what nobody holds, which needs no force (see gtlock clean",
+        ),
+        (
+            "status --write F",
+            "'--write' found; name the file alone, as in gtlock status FILE (see gtlock status",
+        ),
+        ("-n", "'-n' found; use gtlock try, which does not wait (see gtlock"),
+        (
+            "-R",
+            "'-R' found; an option goes after its subcommand, as in gtlock run --write FILE -- COMMAND (see gtlock",
+        ),
+    ] {
+        refused(dir.path(), &format!("gtlock {typed}"), &format!("unexpected argument {said} --help)"));
+    }
+}
+
+#[test]
+fn an_empty_timeout_in_the_environment_is_none() {
+    let (_dir, data) = data();
+    let run = |timeout: &str| {
+        let mut request = gtlock();
+        request
+            .env("GTLOCK_TIMEOUT", timeout)
+            .args(["run", "--write"])
+            .arg(&data)
+            .args(["--", "echo", "ran"]);
+        request.assert()
+    };
+    run("").success().stdout("ran\n").stderr("");
+    let said = "gtlock: invalid value 'x' in GTLOCK_TIMEOUT; set it to a time like 5s or 2.5, or unset it (see \
+                gtlock run --help)\n";
+    run("x").code(125).stdout("").stderr(said);
+}
+
+#[test]
+fn every_help_begins_with_examples_that_work() {
+    for subcommand in [&[][..], &["run"], &["try"], &["status"], &["clean"]] {
+        let (dir, _) = data();
+        for script in ["update.sh", "move.sh"] {
+            let script = dir.path().join(script);
+            fs::write(&script, "#!/bin/sh\n").expect("it can be written");
+            fs::set_permissions(script, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        }
+        fs::write(dir.path().join("state.json"), "{}").expect("it can be written");
+        let help = gtlock().args(subcommand).arg("--help").assert().success();
+        let help = String::from_utf8_lossy(&help.get_output().stdout).into_owned();
+        let (before, after) = help.split_once("\nExamples:\n").expect("there are examples");
+        assert!(!before.contains("Usage:"), "{help}");
+        let examples: Vec<_> = after.lines().take_while(|line| !line.is_empty()).collect();
+        assert!(
+            subcommand == ["status"] || subcommand == ["clean"] || examples[0].contains("--write state.json")
+        );
+        for example in examples {
+            let mut shell = process("sh");
+            shell.args(["-c", example]).current_dir(dir.path());
+            to_its_end(shell).assert().success().stderr("");
+        }
+    }
+}
+
+#[test]
+fn commands_that_are_the_shells_own_or_one_word_or_no_program_get_their_remedy() {
+    let (dir, data) = data();
+    let here = fs::canonicalize(dir.path()).expect("it is there");
+    let script = |name: &str, content: &str, mode: u32| {
+        let path = dir.path().join(name);
+        fs::write(&path, content).expect("it can be written");
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
+    };
+    script("plain.sh", "echo ran", 0o644);
+    script("plain.py", "print()", 0o644);
+    script("perl", "#!/usr/bin/perl -w\n", 0o644);
+    script("bad", "#!/nonsense/sh\n", 0o755);
+    script("dos", "#!/bin/sh\r\n", 0o755);
+    symlink("nowhere", dir.path().join("dangling")).expect("it can be made");
+    fs::create_dir(dir.path().join("dir")).expect("it can be made");
+    let missing = format!("command not found; there is no such file in {}", here.display());
+    for (code, typed, said) in [
+        (127, "cd d", "cd: command not found; it is the shell's own: use -- sh -c 'cd d && ...'"),
+        (
+            127,
+            "export X=1",
+            "export: command not found; it is the shell's own: use -- sh -c 'export X=1 && ...'",
+        ),
+        (
+            127,
+            "source env",
+            "source: command not found; it is the shell's own: use -- bash -c 'source env && ...'",
+        ),
+        (
+            126,
+            ". ./env",
+            ".: cannot be run: it is a directory; it is the shell's own: use -- sh -c '. ./env && ...'",
+        ),
+        (126, ".", ".: cannot be run: it is a directory; name a program"),
+        (126, "./dir", "./dir: cannot be run: it is a directory; name a program"),
+        (127, "exit 3", "exit: command not found; it is the shell's own: use -- sh -c 'exit 3'"),
+        (127, "ll", "ll: command not found in PATH; an alias or a function of your shell is not a command"),
+        (127, "X=1 true", "X=1: command not found; to set a variable use -- env X=1 true"),
+        (
+            127,
+            "'echo hi'",
+            "echo hi: command not found; give the words apart, -- echo hi, or to a shell, -- sh -c 'echo hi'",
+        ),
+        (
+            127,
+            "'cat ./x y' z",
+            "cat ./x y: command not found; give the words apart, -- cat ./x y z, or to a shell, -- sh -c 'cat ./x y'",
+        ),
+        (
+            127,
+            "'a | b'",
+            "a | b: command not found; a command line in one word needs a shell: -- sh -c 'a | b'",
+        ),
+        (
+            127,
+            "'X=1 b'",
+            "X=1 b: command not found; a command line in one word needs a shell: -- sh -c 'X=1 b'",
+        ),
+        (
+            127,
+            "./plain.sh' x'",
+            "./plain.sh x: command not found; give the words apart, -- ./plain.sh x, or to a shell, -- sh -c './plain.sh x'",
+        ),
+        (127, "''", "'': command not found; it is an empty word: is a variable unset?"),
+        (127, "-x", "-x: command not found; gtlock's own options go before the --"),
+        (127, "plain.sh a", "plain.sh: command not found; for the one in this directory use -- ./plain.sh a"),
+        (127, "./x.sh", &format!("./x.sh: {missing}")),
+        (127, "'./no such'", &format!("./no such: {missing}")),
+        (127, "/nonsense/x.sh", "/nonsense/x.sh: command not found; there is no such file"),
+        (127, "'~/x.sh'", "~/x.sh: command not found; a shell replaces ~ only outside of quotes"),
+        (127, "./dangling", "./dangling: command not found; it is a symbolic link that leads nowhere"),
+        (127, "./bad", "./bad: cannot be run: its interpreter was not found: /nonsense/sh"),
+        (
+            127,
+            "./dos",
+            "./dos: cannot be run: its interpreter was not found; its first line ends in a carriage return, as on Windows: remove those of the file",
+        ),
+    ] {
+        refused_command(dir.path(), code, typed, said);
+        assert_free(&data);
+    }
+    for (typed, remedy) in [
+        ("./plain.sh", "chmod +x ./plain.sh, or run it as -- sh ./plain.sh"),
+        ("./plain.py", "chmod +x ./plain.py, or run it as -- python3 ./plain.py"),
+        ("./perl", "chmod +x ./perl, or run it as -- /usr/bin/perl ./perl"),
+    ] {
+        let said =
+            format!("{typed}: cannot be run: Permission denied (os error 13); make it executable, {remedy}");
+        refused_command(dir.path(), 126, typed, &said);
+    }
+}
+
+fn refused_command(dir: &Path, code: i32, typed: &str, said: &str) {
+    let mut shell = process("sh");
+    shell.args(["-c", &format!("gtlock run --write state.json -- {typed}")]).current_dir(dir);
+    to_its_end(shell).assert().code(code).stdout("").stderr(format!("gtlock: {said}\n"));
+}
+
+#[test]
+fn a_file_that_does_not_exist_is_mentioned() {
+    let (dir, _) = data();
+    fs::write(dir.path().join("state.json"), "{}").expect("it can be written");
+    for (name, said) in [
+        ("a,b", ", though there is no such file (each file has an option of its own)\n"),
+        ("*.json", ", though there is no such file (a shell replaces * and ? only outside of quotes)\n"),
+        ("typo.json", ", though there is no such file\n"),
+    ] {
+        let mut request = gtlock();
+        request.args(["run", "-v", "--write", name, "--", "echo", "ran"]).current_dir(dir.path());
+        let start = format!("gtlock: {name}: locked for writing after ");
+        let said = predicate::str::starts_with(start).and(predicate::str::contains(said));
+        request.assert().success().stdout("ran\n").stderr(said);
+    }
+    let mut request = gtlock();
+    request.args(["run", "-v", "--write", "state.json", "--", "true"]).current_dir(dir.path());
+    request.assert().success().stderr(predicate::str::contains("no such file").not());
+
+    let status = |name: &str| {
+        let mut request = gtlock();
+        request.args(["status", name]).current_dir(dir.path());
+        request.assert().success()
+    };
+    status("mistyped.json").stderr("gtlock: mistyped.json: there is no such file, and no lock on it\n");
+    status("typo.json").stderr(""); // its lock is there by now
+    status("state.json").stderr("");
+    refused_to_look(dir.path(), &["status", "foo/bar"], "foo/bar: its directory foo does not exist\n");
+}
+
+fn refused_to_look(dir: &Path, arguments: &[&str], said: &str) {
+    let mut request = gtlock();
+    request.args(arguments).current_dir(dir);
+    request.assert().code(125).stdout("").stderr(format!("gtlock: {said}"));
+}
+
+#[test]
+fn clean_says_where_the_locks_are_and_which_directory_is_missing() {
+    let (dir, data) = data();
+    let elsewhere = "for all below it, or --lock-dir";
+    let only_locks = "if it holds only lock files\n";
+    let said = format!(".: is not a directory named .gastown/locks; use -R . {elsewhere} . {only_locks}");
+    refused_to_look(dir.path(), &["clean", "."], &said);
+    assert_free(&data);
+    let said = format!(
+        ".: is not a directory named .gastown/locks; use ./.gastown/locks, or -R . {elsewhere} . {only_locks}"
+    );
+    refused_to_look(dir.path(), &["clean", "."], &said);
+
+    for (arguments, missing) in [
+        (&["nothere"][..], "nothere"),
+        (&["-R", "nothere"], "nothere"),
+        (&["--lock-dir", "nothere"], "nothere"),
+    ] {
+        let clean = |more: &[&str]| {
+            let mut request = gtlock();
+            request.arg("clean").args(more).args(arguments).current_dir(dir.path());
+            request.assert().success()
+        };
+        let said = format!("gtlock: {missing}: there is no such directory\n");
+        clean(&[]).stdout("removed 0 lock files, 0 held\n").stderr(said);
+        clean(&["-q"]).stdout("").stderr("");
+    }
+    let mut request = gtlock();
+    request.arg("clean").current_dir(dir.path().join(".gastown"));
+    request.assert().success().stdout("removed 0 lock files, 0 held\n").stderr("");
+}
