@@ -22,12 +22,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use super::error::{Error, replaced_too_often};
+use super::error::{Error, HeldBy, MAX_REPLACED, replaced_too_often};
 use super::file::LockFile;
-use super::nested::{self, HeldBy};
+use super::nested;
 use super::path::Resolver;
 use super::queue::{self, Inside, Turn};
-use super::request::{MAX_REPLACED, Target};
+use super::request::Target;
 use super::wait::{OnWait, Patience};
 use super::{Guard, Kind, Locked, Mode, Request, Wait, descriptor, flock, holder};
 use crate::process::Processes;

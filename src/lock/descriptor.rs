@@ -3,20 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::file::LockFile;
+use super::guard::OnDrop;
 use super::request::Descriptor;
 use super::{Error, Guard, Kind, Mode, Target};
 use crate::sys;
-
-/// What becomes of a lock when its guard is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDrop {
-    /// It is released.
-    Release,
-    /// It stays as it is.
-    Keep,
-    /// It is shared again, as the caller had it before.
-    Share,
-}
 
 /// The lock that is wanted on an open file of the caller's.
 pub fn open(descriptor: &Descriptor) -> Result<(Target, LockFile), Error> {

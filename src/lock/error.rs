@@ -1,13 +1,17 @@
 //! Why a lock was not obtained.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::nested::HeldBy;
-use super::request::{MAX_REPLACED, Target};
+use super::request::Target;
 use crate::escape::Escaped;
 use crate::sys::Dir;
+
+/// How often an attempt is made again, without any wait, because a file was replaced. One replaced that often between
+/// two system calls means a file system without stable inode numbers.
+pub const MAX_REPLACED: u32 = 100;
 
 /// Why a lock was not obtained. Only [`Busy`](Error::Busy) and [`TimedOut`](Error::TimedOut) mean
 /// that somebody else holds it; every other failure is reported as what it is.
@@ -64,6 +68,27 @@ pub enum Error {
         /// would print it twice.
         error: io::Error,
     },
+}
+
+/// Who holds a lock around a request, so that to wait for it would be to wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// A gtlock that runs this process, or an ancestor of it.
+    Ancestor(u32),
+    /// An open file description that was inherited; nobody who took the lock through it is left to release it.
+    Descriptor,
+    /// The thread that asks.
+    ThisThread,
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ancestor(pid) => write!(f, "process {pid}, inside which this runs"),
+            Self::Descriptor => f.write_str("an inherited descriptor, inside which this runs"),
+            Self::ThisThread => f.write_str("this thread itself"),
+        }
+    }
 }
 
 impl Error {

@@ -5,7 +5,6 @@ use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use super::descriptor::OnDrop;
 use super::file::LockFile;
 use super::nested::{self, Own};
 use super::{Kind, Mode, Target, flock, record};
@@ -90,6 +89,17 @@ impl Guard {
     pub fn held_variable(&self) -> OsString {
         nested::for_child(self.locked.iter().map(Locked::file_id))
     }
+}
+
+/// What becomes of a lock when its guard is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDrop {
+    /// It is released.
+    Release,
+    /// It stays as it is.
+    Keep,
+    /// It is shared again, as the caller had it before.
+    Share,
 }
 
 impl Drop for Guard {

@@ -5,9 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::error::{foreign, not_a_lock_file, replaced_too_often};
+use super::error::{MAX_REPLACED, foreign, not_a_lock_file, replaced_too_often};
 use super::record::{self, Record};
-use super::request::MAX_REPLACED;
 use super::{Error, Holder, Kind, Mode, flock, holder};
 use crate::process::Processes;
 use crate::sys::{self, FileId};

@@ -5,26 +5,51 @@
 //! A data file `DIR/NAME` is guarded by the kernel's flock on `DIR/.gastown/locks/NAME.lock`, or
 //! `L/NAME.lock` in a lock directory `L` of the caller's choice. To acquire it:
 //!
-//! 1. Open the lock file, creating it if need be. Never through a symbolic link.
-//! 2. Lock it, waiting in the kernel if that was asked for.
+//! 1. Open `DIR`, and in it the lock file, made if need be. Never through a symbolic link to the file.
+//! 2. If nobody is in line, try the lock. If it is held, or somebody is in line, get in line and wait in the kernel.
 //! 3. Check that the path still names the file that was locked; if not, start again.
 //! 4. Write the holder's PID into it, for people and for [`inspect`].
 //!
 //! To release it: take the PID out, unlock. The file stays. [`clean`] removes it, and only while it
-//! holds the exclusive lock: whoever waited for that file finds in step 3 that it is gone. So at any
-//! moment at most one file is both locked exclusively and at the path. Exclusion rests on that and on
+//! holds the exclusive lock: whoever waited for that file finds in step 3 that it is gone.
+//!
+//! *Safety*: at any moment at most one file is both locked exclusively and at the path. Exclusion rests on that and on
 //! nothing else: no PID, no age and no table in `/proc` ever grants or breaks a lock.
 //!
-//! A data file that is a symbolic link takes one lock for each name from the link to its target. Several
-//! locks are taken in one order, bytewise by canonical lock path, so that no two requests wait for each
-//! other; they are taken all or none.
+//! *Liveness*: the line is first come, first served, for readers and writers alike, and each waits for the one ahead
+//! (`queue.rs` says why it cannot get stuck). It is only an order: where there can be none, everybody waits for the
+//! lock itself.
+//!
+//! A data file that is a symbolic link takes one lock for each name from the link to its target. Several locks are
+//! taken in one order, by device and inode of the files that are locked, so that no two requests wait for each other;
+//! they are taken all or none.
+//!
+//! # The files, from the ground up
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `request.rs` | what is asked for |
+//! | `error.rs` | why it was not obtained |
+//! | `flock.rs` | the kernel's lock; the only door to it |
+//! | `path.rs` | from the name of data to its locks |
+//! | `file.rs` | the file of a lock: validated, and compared with its path |
+//! | `record.rs`, `holder.rs` | the record in it; who is known to hold a lock |
+//! | `nested.rs` | the locks around a request |
+//! | `queue.rs` | the line in front of a lock |
+//! | `wait.rs` | waiting in it: the deadline, who is told, in the kernel or by polling |
+//! | `descriptor.rs`, `guard.rs` | the caller's open files; locks that are held |
+//! | `acquire.rs` | the corridor from a request to its guard, with the chart |
+//! | `inspect.rs`, `clean.rs` | beside the stair: who holds a lock, and removing those that nobody holds |
 //!
 //! # Limits
 //!
 //! The locks are advisory: they bind only programs that take them. They work between processes on one
 //! machine. A program that unlinks lock files without these rules breaks exclusion for everyone; a guard
-//! reports it when it is [released](Guard::release). Every acquisition opens the file anew, so threads of
-//! one process exclude each other too, and a thread that waits for a lock of its own waits for ever.
+//! reports it when it is [released](Guard::release) or dropped. Every acquisition opens the file again, so threads of
+//! one process exclude each other too.
+//!
+//! A wait with a timeout, or one that is watched, uses a thread of its own, which is interrupted with SIGURG when the
+//! wait is given up. In a process that handles or ignores that signal, and on Windows, waits poll instead.
 //!
 //! # From the Go package `filelock`
 //!
@@ -41,6 +66,8 @@
 //! | `ErrTimeout`, `ErrAlreadyLocked` | [`Error::TimedOut`] and [`Error::Busy`], [`Error::AlreadyLocked`] |
 //!
 //! # Examples
+//!
+//! More are in `docs/library.md`.
 //!
 //! Save and load a state file, through a temporary and a rename, so that a crash leaves the old state:
 //!
@@ -59,46 +86,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Append to a JSONL file, and read it whole:
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let issues = dir.path().join("issues.jsonl");
-//! use std::io::Write;
-//! use gtlock::lock::{with_read_lock, with_write_lock};
-//!
-//! for id in 1..=3 {
-//!     with_write_lock(&issues, || {
-//!         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&issues)?;
-//!         writeln!(file, r#"{{"id":{id}}}"#)
-//!     })??;
-//! }
-//! let lines = with_read_lock(&issues, || std::fs::read_to_string(&issues))??;
-//! assert_eq!(lines.lines().count(), 3);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Read, modify and write a registry; no other writer comes between, whatever the threads or processes:
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let registry = dir.path().join("registry.json");
-//! use gtlock::lock::with_write_lock;
-//!
-//! let add_one = || -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//!     with_write_lock(&registry, || {
-//!         let count: u32 = std::fs::read_to_string(&registry).map_or(Ok(0), |text| text.parse())?;
-//!         Ok(std::fs::write(&registry, (count + 1).to_string())?)
-//!     })?
-//! };
-//! std::thread::scope(|scope| {
-//!     let threads: Vec<_> = (0..4).map(|_| scope.spawn(add_one)).collect();
-//!     threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
-//! }).map_err(|e| e.to_string())?;
-//! assert_eq!(std::fs::read_to_string(&registry)?, "4");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
 //! Several updates under one lock, for as long as the guard lives:
 //!
 //! ```
@@ -110,53 +97,6 @@
 //! std::fs::write(&state, "1")?;
 //! std::fs::write(&state, "2")?;
 //! drop(guard);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Lock only when there is something to do, and look again once the lock is held:
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let cache = dir.path().join("cache.json");
-//! use gtlock::lock::{Error, Request};
-//!
-//! if !cache.exists() {
-//!     match Request::exclusive(&cache).try_lock() {
-//!         Ok(_guard) if !cache.exists() => std::fs::write(&cache, "{}")?,
-//!         Ok(_) => {} // somebody was faster
-//!         Err(Error::Busy(_)) => {} // somebody is at it
-//!         Err(e) => return Err(e.into()),
-//!     }
-//! }
-//! # assert!(cache.exists());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! A lock directory of one's own, and a limit to the wait:
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let (state, locks) = (dir.path().join("state.json"), dir.path().join("run"));
-//! use std::time::Duration;
-//! use gtlock::lock::{Request, Wait};
-//!
-//! let lock = Request::exclusive(&state).lock_dir(&locks).wait(Wait::For(Duration::from_secs(5)));
-//! let _guard = lock.lock()?;
-//! assert!(locks.join("state.json.lock").exists());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! Two locks without deadlock, in whatever order they are named:
-//!
-//! ```
-//! # let dir = tempfile::tempdir()?;
-//! # let (from, to) = (dir.path().join("from.json"), dir.path().join("to.json"));
-//! use gtlock::lock::Request;
-//!
-//! std::thread::scope(|scope| {
-//!     scope.spawn(|| Request::exclusive(&from).and_exclusive(&to).lock().map(drop));
-//!     scope.spawn(|| Request::exclusive(&to).and_exclusive(&from).lock().map(drop));
-//! });
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -179,12 +119,12 @@ mod wait;
 use std::path::PathBuf;
 
 pub use clean::{Action, Cleaned, LockDir, Reason, clean, is_lock_name};
-pub use error::Error;
+pub use error::{Error, HeldBy};
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use holder::{Evidence, Holder, descriptor_holders};
 pub use inspect::{Inspection, State, Waiters, inspect};
-pub use nested::{HeldBy, VARIABLE as HELD_VARIABLE};
+pub use nested::VARIABLE as HELD_VARIABLE;
 pub use path::{is_dangling, is_lock_dir, lock_dir_below};
 pub use request::{Kind, Request, Target, Wait};
 pub use wait::{OnWait, Waiting};

@@ -8,10 +8,10 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
+use super::error::HeldBy;
 use super::file::LockFile;
 use super::record;
 use super::request::{Kind, Target};
@@ -32,27 +32,6 @@ pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
     let held: BTreeSet<_> = inherited.chain(ids.map(|id| (me, id))).collect();
     let entries = held.into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
     entries.collect::<Vec<_>>().join(" ").into()
-}
-
-/// Who holds a lock around a request, so that to wait for it would be to wait for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldBy {
-    /// A gtlock that runs this process, or an ancestor of it.
-    Ancestor(u32),
-    /// An open file description that was inherited; nobody who took the lock through it is left to release it.
-    Descriptor,
-    /// The thread that asks.
-    ThisThread,
-}
-
-impl fmt::Display for HeldBy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ancestor(pid) => write!(f, "process {pid}, inside which this runs"),
-            Self::Descriptor => f.write_str("an inherited descriptor, inside which this runs"),
-            Self::ThisThread => f.write_str("this thread itself"),
-        }
-    }
 }
 
 /// Who holds a lock around this request. Nobody, unless it is certain.

@@ -7,10 +7,6 @@ use std::time::Duration;
 
 use crate::sys::{FileId, Mode};
 
-/// How often an attempt is made again, without any wait, because a file was replaced. One replaced that often between
-/// two system calls means a file system without stable inode numbers.
-pub const MAX_REPLACED: u32 = 100;
-
 /// How long to wait for a lock that is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {

@@ -121,7 +121,11 @@ fn files_and_descriptors_are_locked_together_for_a_command() {
     silently_prints(script, &data, "75\n0\n");
     let script = "exec 9>\"$1.fd\"; gtlock run --write \"$1\" --write-fd 9; echo $?";
     let (printed, said) = prints(script, &data);
-    assert_eq!((printed.as_str(), said.as_str()), ("125\n", "gtlock: no command to run; name it after --\n"));
+    assert_eq!(printed, "125\n");
+    assert!(
+        said.starts_with("gtlock: no command to run; name it after --") && said.lines().count() == 1,
+        "{said}"
+    );
 }
 
 #[test]
@@ -139,10 +143,10 @@ fn with_close_the_command_does_not_have_the_descriptor() {
 #[test]
 fn a_number_that_is_no_descriptor_is_an_error_and_nothing_is_run() {
     for (number, said) in [
-        ("99999999999", "is not in 0..="),
-        ("-1", "is not in 0..="),
-        ("x", "invalid digit"),
-        ("", "cannot parse integer"),
+        ("99999999999", "not the number of a descriptor"),
+        ("-1", "not the number of a descriptor"),
+        ("x", "not the number of a descriptor"),
+        ("", "not the number of a descriptor"),
         ("1048577", "descriptor 1048577: open it first, as in 1048577>FILE"),
     ] {
         for option in ["--read-fd", "--write-fd", "--unlock-fd"] {

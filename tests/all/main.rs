@@ -20,6 +20,7 @@ mod fairness;
 #[cfg(target_os = "linux")]
 mod faults;
 mod flock;
+mod given_up;
 #[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]
@@ -30,6 +31,8 @@ mod lifetime;
 mod neighbours;
 #[cfg(target_os = "linux")]
 mod no_fork;
+#[cfg(target_os = "linux")]
+mod order;
 mod paths;
 mod readme;
 mod recursive;
