@@ -22,6 +22,10 @@ use super::{Access, FileId, Missing, Stat};
 mod child;
 mod dir;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod posix;
 mod signals;
 mod spawn;
 mod start;
@@ -35,8 +39,11 @@ pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 pub use std::fs::canonicalize;
 
 pub use child::run;
-use signals::is_ignored;
-pub use signals::{die_of, end_on_signals};
+#[cfg(target_os = "linux")]
+pub use linux::Incoming;
+#[cfg(not(target_os = "linux"))]
+pub use posix::Incoming;
+pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.

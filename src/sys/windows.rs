@@ -22,7 +22,7 @@ use super::{Access, Entry, FileId, Stat};
 
 mod child;
 
-pub use child::{become_command, die_of, end_on_signals, is_alive, run};
+pub use child::{Incoming, become_command, die_of, is_alive, run, serve_as_process_1};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
 /// `\\?\C:\…`, where both mean the same.
 pub use dunce::canonicalize;

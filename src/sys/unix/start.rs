@@ -5,8 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
-use super::is_ignored;
+use super::signals::is_ignored;
 
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
@@ -14,6 +15,24 @@ static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 /// Whether SIGPIPE was ignored.
 pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)
+}
+
+/// Ignores SIGPIPE, as Rust's runtime does.
+pub fn ignore_sigpipe() {
+    handle_sigpipe(SigHandler::SigIgn);
+}
+
+/// Has SIGPIPE do what it did when the process was started.
+pub fn restore_sigpipe() {
+    if !sigpipe_was_ignored() {
+        handle_sigpipe(SigHandler::SigDfl);
+    }
+}
+
+fn handle_sigpipe(handler: SigHandler) {
+    // SAFETY: neither handler is a function, which could be called at a bad moment.
+    #[allow(unsafe_code)]
+    let _ = unsafe { signal(Signal::SIGPIPE, handler) };
 }
 
 /// Whether a descriptor is a standard one that the caller had closed.
