@@ -6,7 +6,6 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -45,6 +44,7 @@ pub use linux::Incoming;
 pub use posix::Incoming;
 pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
+pub use start::begin;
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
 const INHERITED_FROM: i32 = 100;
@@ -235,12 +235,6 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
 pub fn stderr_is_ready() -> bool {
     let stderr = io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
-}
-
-/// The exit code of this process that tells a command's; the command's are of the same kind.
-#[must_use]
-pub fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 
 /// Whether somebody may run a file.

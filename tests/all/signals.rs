@@ -468,6 +468,24 @@ fn gtlock_runs_with_input_and_output_closed() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_descriptor_that_the_caller_closed_stays_closed_for_the_command() {
+    let (dir, data) = data();
+    let found = dir.path().join("open");
+    let look =
+        r#"open=; for fd in 0 1 2; do [ -e /proc/$$/fd/$fd ] && open=$open$fd; done; echo "$open" >"$1""#;
+    for (closed, open) in [("", "012"), ("<&-", "12"), (">&-", "02"), ("2>&-", "01"), ("<&- >&- 2>&-", "")] {
+        for way in WAYS {
+            let script = format!(r#"exec gtlock {} "$1" {closed} -- sh -c "$2" sh "$3""#, way.join(" "));
+            let mut shell = shell(&script, &data);
+            shell.arg(look).arg(&found);
+            to_its_end(shell).assert().success();
+            assert_eq!(fs::read_to_string(&found).expect("it is there").trim(), open, "{closed} {way:?}");
+        }
+    }
+}
+
 #[test]
 fn a_wait_is_ended_by_a_signal_without_running_the_command() {
     let (dir, data) = data();
