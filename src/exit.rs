@@ -1,7 +1,5 @@
 //! The exit status of every subcommand.
 
-use std::process::ExitCode;
-
 use crate::sys;
 
 /// How gtlock ends.
@@ -51,21 +49,23 @@ pub fn rows(help: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 impl Exit {
-    /// Ends the process's work in this way: returns its exit code, or, where the command died of a signal,
-    /// dies of it too.
-    #[must_use]
-    pub fn finish(self) -> ExitCode {
-        match self {
-            Self::Success => ExitCode::SUCCESS,
-            Self::Command(code) => sys::exit_code(code),
+    /// Ends the process in this way: with its exit code, or, where the command died of a signal, by the same.
+    ///
+    /// No lock may be held any more: nothing is dropped.
+    pub fn finish(self) -> ! {
+        let code = match self {
+            Self::Success => 0,
+            Self::Command(code) => code,
             Self::Refused(code) => code.into(),
-            Self::Failure => 125.into(),
-            Self::CannotRun => 126.into(),
-            Self::NotFound => 127.into(),
+            Self::Failure => 125,
+            Self::CannotRun => 126,
+            Self::NotFound => 127,
             Self::Signal(signal) => {
                 sys::die_of(signal);
-                sys::exit_code(128 + signal)
+                128 + signal
             }
-        }
+        };
+        #[expect(clippy::disallowed_methods, reason = "the one place for it")]
+        std::process::exit(code)
     }
 }

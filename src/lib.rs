@@ -11,3 +11,6 @@ pub mod process;
 mod sys;
 
 pub use escape::Escaped;
+#[cfg(unix)]
+#[doc(hidden)]
+pub use sys::begin;

@@ -1,16 +1,27 @@
 //! `gtlock`: parses the command line, does what it says, and tells how it went.
+#![cfg_attr(unix, no_main)]
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use gtlock::cli::{Action, Cli};
 use gtlock::cmd::{clean, report, run, status, usage};
+use gtlock::exit::Exit;
 
-fn main() -> ExitCode {
-    let words: Vec<_> = std::env::args_os().collect();
-    let cli = match Cli::read(&words) {
+#[cfg(unix)]
+#[path = "sys/unix/entry.rs"]
+mod entry;
+
+#[cfg(not(unix))]
+fn main() {
+    obey(&std::env::args_os().collect::<Vec<_>>()).finish()
+}
+
+/// Does what a command line says.
+fn obey(words: &[OsString]) -> Exit {
+    let cli = match Cli::read(words) {
         Ok(cli) => cli,
-        Err(e) if e.use_stderr() => return usage::refuse(&e, &words).finish(),
-        Err(help) => return report::printed(help.print()).finish(),
+        Err(e) if e.use_stderr() => return usage::refuse(&e, words),
+        Err(help) => return report::printed(help.print()),
     };
     let done = match cli.action {
         Action::Run(args) => run::run(&args),
@@ -18,5 +29,5 @@ fn main() -> ExitCode {
         Action::Status(args) => status::status(&args),
         Action::Clean(args) => clean::clean(&args),
     };
-    done.unwrap_or_else(|e| report::failed(&e)).finish()
+    done.unwrap_or_else(|e| report::failed(&e))
 }

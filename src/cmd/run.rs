@@ -13,7 +13,7 @@ use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended};
+use crate::sys::{self, Ended, Incoming};
 
 /// Runs a command under locks.
 ///
@@ -69,7 +69,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
     let mut narrator = Narrator::new(args);
-    let ends_on_signals = sys::end_on_signals();
+    let serving = sys::serve_as_process_1();
     let mut guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
         Ok(guard) => guard,
         Err(Error::Busy(target)) => {
@@ -82,14 +82,15 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         }
         Err(e) => return Err(e.into()),
     };
-    drop(ends_on_signals);
+    drop(serving);
     narrator.locked(&guard);
     if command.is_empty() {
         guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
         return Ok(Exit::Success);
     }
     let since = Instant::now();
-    let ended = execute(&mut guard, args, command);
+    let mut signals = None;
+    let ended = execute(&mut guard, args, command, &mut signals);
     let held = since.elapsed();
     let targets: Vec<_> = guard.locks().map(|locked| (locked.target().clone(), locked.file_id())).collect();
     let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
@@ -98,6 +99,10 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         guard.leave();
     }
     let replaced = guard.release();
+    // Not before: a release that is cut off would leave the lock to what inherited it.
+    if let Some(signals) = signals {
+        signals.let_through();
+    }
     if is_left {
         narrator.left(&targets);
     } else {
@@ -117,7 +122,12 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
 }
 
 /// Runs a command to its end.
-fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> io::Result<Ended> {
+fn execute(
+    guard: &mut Guard,
+    args: &LockArgs,
+    command: &[OsString],
+    signals: &mut Option<Incoming>,
+) -> io::Result<Ended> {
     let mut close: &[i32] = &[];
     let descriptors = [args.write_fd.as_slice(), &args.read_fd].concat();
     if args.close {
@@ -129,7 +139,8 @@ fn execute(guard: &mut Guard, args: &LockArgs, command: &[OsString]) -> io::Resu
     if args.no_fork {
         match sys::become_command(command, variable)? {}
     }
-    sys::run(command, variable, close)
+    let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
+    sys::run(command, variable, close, signals)
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.

@@ -6,7 +6,6 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -22,6 +21,10 @@ use super::{Access, FileId, Missing, Stat};
 mod child;
 mod dir;
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod posix;
 mod signals;
 mod spawn;
 mod start;
@@ -35,9 +38,13 @@ pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 pub use std::fs::canonicalize;
 
 pub use child::run;
-use signals::is_ignored;
-pub use signals::{die_of, end_on_signals};
+#[cfg(target_os = "linux")]
+pub use linux::Incoming;
+#[cfg(not(target_os = "linux"))]
+pub use posix::Incoming;
+pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
+pub use start::begin;
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.
 const INHERITED_FROM: i32 = 100;
@@ -228,12 +235,6 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
 pub fn stderr_is_ready() -> bool {
     let stderr = io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
-}
-
-/// The exit code of this process that tells a command's; the command's are of the same kind.
-#[must_use]
-pub fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))
 }
 
 /// Whether somebody may run a file.

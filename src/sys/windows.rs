@@ -9,7 +9,6 @@ use std::io;
 use std::ops::Deref;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ use super::{Access, Entry, FileId, Stat};
 
 mod child;
 
-pub use child::{become_command, die_of, end_on_signals, is_alive, run};
+pub use child::{Incoming, become_command, die_of, is_alive, run, serve_as_process_1};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
 /// `\\?\C:\…`, where both mean the same.
 pub use dunce::canonicalize;
@@ -255,17 +254,6 @@ pub fn make_inheritable(_file: &mut File) -> io::Result<()> {
 /// Whether standard error can be written to without waiting: taken for granted.
 pub fn stderr_is_ready() -> bool {
     true
-}
-
-/// The exit code of this process that tells a command's, in all its 32 bits. [`ExitCode`] has 8, so
-/// that this ends the process for a larger one; no lock is held any more.
-#[must_use]
-pub fn exit_code(code: i32) -> ExitCode {
-    match u8::try_from(code) {
-        Ok(code) => code.into(),
-        #[expect(clippy::disallowed_methods, reason = "the only way to more than 8 bits")]
-        Err(_) => std::process::exit(code),
-    }
 }
 
 /// Whether somebody may run a file; no permission forbids it.

@@ -19,9 +19,7 @@ use assert_cmd::cargo::cargo_bin;
 
 /// The errors that a call is made to fail with.
 ///
-/// Not among them is what hands signals over inside this process (`sendto`, `recvfrom`): signal-hook takes any
-/// error there for a reason to give up, and the kernel has none for a socket pair of its own but too little
-/// memory. Nor `close`, which strace would leave undone, and the kernel never does; nor a want of memory (`mmap`,
+/// Not among them is `close`, which strace would leave undone, and the kernel never does; nor a want of memory (`mmap`,
 /// `brk`), which Rust itself does not survive.
 const FAULTS: &[(&str, &[&str])] = &[
     ("openat", &["EACCES", "EMFILE", "EINTR", "EIO", "ENOMEM", "EROFS", "ENOSPC", "EAGAIN"]),
@@ -43,8 +41,10 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("getdents64", &["EIO"]),
     ("fcntl", &["EMFILE"]),
     ("poll", &["EINTR", "ENOMEM"]),
-    ("socketpair", &["EMFILE", "ENOMEM"]),
-    ("clone3", &["EAGAIN", "ENOMEM"]),
+    ("clone", &["EAGAIN", "ENOMEM", "EPERM"]),
+    ("clone3", &["EAGAIN", "ENOMEM", "EPERM"]), // a thread
+    ("rt_sigtimedwait", &["EINTR"]),
+    ("kill", &["EPERM"]),
     ("execve", &["EACCES", "ENOENT", "ENOMEM", "E2BIG", "ETXTBSY"]),
     ("wait4", &["EINTR", "ECHILD"]),
     // As musl calls them.
@@ -52,7 +52,6 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("stat", &["EACCES", "EIO", "ENOMEM"]),
     ("lstat", &["EACCES", "EIO", "ENOMEM"]),
     ("fstat", &["EIO"]),
-    ("clone", &["EAGAIN", "ENOMEM"]),
 ];
 
 /// Tells into `$1` whether the locks that it runs under are held, as it begins and a moment later.

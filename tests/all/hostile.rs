@@ -55,9 +55,11 @@ fn with_no_descriptor_left_it_is_an_error_and_the_command_does_not_run() {
     assert_free(&data);
     for limit in 3..=12 {
         for action in ["run --write", "run --read", "try --write"] {
-            let script = format!(r#"ulimit -n {limit}; exec gtlock {action} "$1" -- echo ran"#);
+            // A command that is linked statically: the loader of another would need a descriptor itself.
+            let script = format!(r#"ulimit -n {limit}; exec gtlock {action} "$1" -- gtlock --version"#);
             let output = to_its_end(crate::common::shell(&script, &data)).output().expect("sh starts");
-            let (said, ran) = (String::from_utf8_lossy(&output.stderr), output.stdout == b"ran\n");
+            let (said, ran) =
+                (String::from_utf8_lossy(&output.stderr), output.stdout.starts_with(b"gtlock "));
             match output.status.code() {
                 Some(0) => assert!(ran && said.is_empty(), "{action}, {limit}: {output:?}"),
                 Some(125) => {

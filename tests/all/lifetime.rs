@@ -483,13 +483,10 @@ fn a_reader_that_gets_no_turn_at_the_record_does_without() {
 }
 
 #[test]
-fn descriptors_that_run_out_are_not_the_commands_fault() {
+fn to_start_a_command_takes_no_descriptor() {
     let (_dir, data) = data();
-    let script = r#"ulimit -n 5; gtlock run --write "$1" -- echo ran"#;
-    let said = predicate::str::is_match("echo: cannot start a process: .*os error 24");
-    let said = said.expect("a pattern");
-    to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(said);
-    assert_free(&data);
+    let script = r#"ulimit -n 5; gtlock run --write "$1" -- gtlock --version"#;
+    to_its_end(shell(script, &data)).assert().success().stderr("");
 }
 
 #[test]

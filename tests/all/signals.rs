@@ -32,6 +32,20 @@ const HEARD: [Signal; 14] = [
     Signal::SIGIO,
 ];
 
+/// What else it hears in Linux.
+#[cfg(target_os = "linux")]
+const HEARD_IN_LINUX: [Signal; 9] = [
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGABRT,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGSEGV,
+    Signal::SIGSYS,
+    Signal::SIGSTKFLT,
+    Signal::SIGPWR,
+];
+
 /// A command under gtlock that prints the name of each signal it gets.
 struct Listener {
     gtlock: Child,
@@ -202,6 +216,34 @@ fn a_command_that_cannot_be_run_is_126_and_one_that_is_not_there_127() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_runtime_that_refuses_clone3_does_not_keep_a_command_from_being_started() {
+    let (_dir, data) = data();
+    for error in ["EPERM", "ENOSYS"] {
+        let Some(mut strace) = injecting(&format!("clone3:error={error}")) else { return };
+        strace.args(["gtlock", "run", "--write"]).arg(&data).args(["--", "echo", "ran"]);
+        to_its_end(strace).assert().success().stdout("ran\n").stderr("");
+        let Some(mut strace) = injecting(&format!("clone3,clone,vfork,fork:error={error}")) else { return };
+        strace.args(["gtlock", "run", "--write"]).arg(&data).args(["--", "echo", "ran"]);
+        let said = predicate::str::starts_with("gtlock: echo: cannot start a process: ");
+        to_its_end(strace).assert().code(125).stdout("").stderr(said);
+        assert_free(&data);
+    }
+}
+
+/// `strace`, to start a command with whose system calls fail; `None`, said aloud, if that cannot be done here.
+#[cfg(target_os = "linux")]
+fn injecting(fault: &str) -> Option<Command> {
+    let mut strace = process("strace");
+    strace.args(["-qq", "-o", "/dev/null", "-e", "signal=none", "-e", &format!("inject={fault}")]);
+    if Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|run| run.success()) {
+        return Some(strace);
+    }
+    skip(fault, "no strace");
+    None
+}
+
 #[test]
 fn a_program_in_the_path_that_may_not_be_executed_is_126() {
     let (dir, data) = data();
@@ -252,6 +294,21 @@ fn a_signal_sent_to_gtlock_reaches_the_command_once() {
         }
     }
     assert_eq!(listener.end().signal(), Some(libc::SIGKILL));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn signals_that_mean_a_fault_and_realtime_signals_reach_the_command_too() {
+    let (_dir, data) = data();
+    let listener = Listener::under(&data);
+    for signal in HEARD_IN_LINUX {
+        listener.hears(signal);
+    }
+    let kill =
+        Command::new("sh").args(["-c", "kill -40 $1", "sh", &listener.gtlock.id().to_string()]).status();
+    assert!(kill.expect("sh starts").success());
+    assert_eq!(listener.heard.line(), "NUM40");
+    listener.end();
 }
 
 #[test]
@@ -411,6 +468,24 @@ fn gtlock_runs_with_input_and_output_closed() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_descriptor_that_the_caller_closed_stays_closed_for_the_command() {
+    let (dir, data) = data();
+    let found = dir.path().join("open");
+    let look =
+        r#"open=; for fd in 0 1 2; do [ -e /proc/$$/fd/$fd ] && open=$open$fd; done; echo "$open" >"$1""#;
+    for (closed, open) in [("", "012"), ("<&-", "12"), (">&-", "02"), ("2>&-", "01"), ("<&- >&- 2>&-", "")] {
+        for way in WAYS {
+            let script = format!(r#"exec gtlock {} "$1" {closed} -- sh -c "$2" sh "$3""#, way.join(" "));
+            let mut shell = shell(&script, &data);
+            shell.arg(look).arg(&found);
+            to_its_end(shell).assert().success();
+            assert_eq!(fs::read_to_string(&found).expect("it is there").trim(), open, "{closed} {way:?}");
+        }
+    }
+}
+
 #[test]
 fn a_wait_is_ended_by_a_signal_without_running_the_command() {
     let (dir, data) = data();
@@ -463,6 +538,32 @@ fn as_process_1_gtlock_reaps_orphans() {
         exit 7"#;
     unshare.arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(dir.path().join("orphan"));
     to_its_end(unshare).assert().code(7).stderr("");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn as_process_1_gtlock_reaps_orphans_while_it_waits() {
+    let (_dir, data) = data();
+    let holder = crate::common::Holder::writer(&data);
+    let Some(mut unshare) = as_process_1() else { return };
+    // What the shell that was process 1 leaves is the child of the gtlock that it becomes, and ends on our word.
+    let mut inside = process(unshare.get_program());
+    inside.args(unshare.get_args().take_while(|word| *word != "gtlock"));
+    let script = r#"(sh -c 'read go' <&3 & exec sh -c 'read go' <&3) & exec gtlock run --write "$1" -- true"#;
+    inside.args(["sh", "-c", &format!("exec 3<&0; {script}"), "sh"]).arg(&data);
+    unshare = inside;
+    let mut unshare = unshare.stdin(Stdio::piped()).spawn().expect("unshare starts");
+    let of = |pid: u32| format!("/proc/{pid}/task/{pid}/children");
+    let children = |pid: u32| fs::read_to_string(of(pid)).unwrap_or_default();
+    let gtlock = || children(unshare.id()).trim().parse::<u32>().ok();
+    crate::common::eventually("gtlock waits", || gtlock().is_some());
+    let gtlock = gtlock().expect("as before");
+    crate::common::waits_in_kernel(gtlock, &data);
+    assert_ne!(children(gtlock), "");
+    drop(unshare.stdin.take()); // ends them
+    crate::common::eventually("they are reaped", || children(gtlock).is_empty());
+    assert!(holder.release().success());
+    assert!(end_of(&mut unshare).success());
 }
 
 #[cfg(target_os = "linux")]

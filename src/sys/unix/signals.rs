@@ -1,60 +1,71 @@
-//! Which signals reach the command, and how this process ends of one.
+//! What signals mean here: which reach the command, which end this process, and how.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use nix::libc;
+use nix::errno::Errno;
+use nix::libc::{self, siginfo_t};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::flag;
 
-/// What is passed on to the command. Not the stop signals: they stop gtlock itself, and those that the
-/// terminal sends stop the command too. Not SIGPIPE, which is about gtlock's own output.
-pub const PASSED_ON: [Signal; 14] = [
-    Signal::SIGHUP,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGTERM,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    Signal::SIGVTALRM,
-    Signal::SIGPROF,
-    Signal::SIGXCPU,
-    Signal::SIGXFSZ,
-    Signal::SIGIO,
-    Signal::SIGCONT,
-    Signal::SIGWINCH,
-];
+/// Those that ask a process to end.
+const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
-/// As process 1, lets the signals that are to end a process end this one, with 128 and the signal, until what is
-/// returned is dropped: the kernel does not do it there.
-pub fn end_on_signals() -> impl Drop {
-    struct Ends(Arc<AtomicBool>);
-    impl Drop for Ends {
+/// As process 1, does until dropped what the kernel does for other processes: the signals that ask a process to end
+/// end this one, with 128 and the signal; and the orphans that it is given are collected.
+pub fn serve_as_process_1() -> impl Drop {
+    extern "C" fn exit(signal: libc::c_int) {
+        // SAFETY: a signal may interrupt anything; this is a system call.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::_exit(128 + signal);
+        }
+    }
+    struct Before(Vec<(Signal, SigAction)>);
+    impl Drop for Before {
         fn drop(&mut self) {
-            self.0.store(false, Ordering::Relaxed);
+            for (signal, action) in &self.0 {
+                act(*signal, action);
+            }
         }
     }
-    let ends = Arc::new(AtomicBool::new(true));
+    let mut before = Before(Vec::new());
     if std::process::id() == 1 {
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|&signal| !is_ignored(signal)) {
-            // Failing that, it waits on, as process 1 does.
-            let _ = flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&ends));
+        let ending = ENDING.into_iter().filter(|&signal| !is_ignored(signal as i32));
+        let actions = ending.map(|signal| (signal, SigHandler::Handler(exit)));
+        // Of children that are ignored the kernel keeps nothing. No handler, which would interrupt a wait.
+        for (signal, handler) in actions.chain([(Signal::SIGCHLD, SigHandler::SigIgn)]) {
+            let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+            before.0.extend(act(signal, &action).map(|before| (signal, before)));
         }
+        // SAFETY: with no place for a status it only takes numbers. It collects those that ended earlier.
+        #[allow(unsafe_code)]
+        while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
     }
-    Ends(ends)
+    before
+}
+
+/// Sets what a signal does; what it did before, if that can be changed.
+fn act(signal: Signal, action: &SigAction) -> Option<SigAction> {
+    // SAFETY: no handler but that above, which may be called at any time.
+    #[allow(unsafe_code)]
+    unsafe {
+        sigaction(signal, action).ok()
+    }
+}
+
+/// Sends a process a signal, of those too that nix does not know.
+pub fn send(process: Pid, signal: i32) -> Result<(), Errno> {
+    // SAFETY: it takes numbers.
+    #[allow(unsafe_code)]
+    Errno::result(unsafe { libc::kill(process.as_raw(), signal) }).map(drop)
 }
 
 /// Whether a signal asks a process to end, so that a command that ends after it was cut off.
-pub fn asks_to_end(signal: &libc::siginfo_t) -> bool {
-    [SIGHUP, SIGINT, SIGQUIT, SIGTERM].contains(&signal.si_signo)
+pub fn asks_to_end(signal: &siginfo_t) -> bool {
+    ENDING.iter().any(|&ending| ending as i32 == signal.si_signo)
 }
 
 /// Whether the command itself sent a signal that this process got.
-pub fn is_from(child: Pid, signal: &libc::siginfo_t) -> bool {
+pub fn is_from(child: Pid, signal: &siginfo_t) -> bool {
     sender(signal) == Some(child.as_raw())
 }
 
@@ -62,7 +73,7 @@ pub fn is_from(child: Pid, signal: &libc::siginfo_t) -> bool {
 /// typed to the whole foreground group, so the command has it unless it left the group. Of a hang-up it
 /// tells the leader of the session alone. Other signals of the kernel (an alarm set before this program
 /// was executed) are for one process.
-pub fn has_reached(child: Pid, signal: &libc::siginfo_t) -> bool {
+pub fn has_reached(child: Pid, signal: &siginfo_t) -> bool {
     let to_group = match signal.si_signo {
         libc::SIGINT | libc::SIGQUIT | libc::SIGWINCH => true,
         libc::SIGHUP | libc::SIGCONT => getsid(None) != Ok(getpid()),
@@ -72,7 +83,7 @@ pub fn has_reached(child: Pid, signal: &libc::siginfo_t) -> bool {
 }
 
 /// The process that sent a signal; `None` if it was the kernel (the terminal).
-fn sender(signal: &libc::siginfo_t) -> Option<libc::pid_t> {
+fn sender(signal: &siginfo_t) -> Option<libc::pid_t> {
     // SAFETY: the field is there for every signal sent by a process; for one from the kernel it is
     // part of the same, initialised union.
     #[allow(unsafe_code)]
@@ -95,7 +106,7 @@ pub fn die_of(signal: i32) {
     let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe heeds no limit
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: the default action runs no code of this program, and sigemptyset initialises the set.
-    // (Neither nix nor signal-hook knows all the signals.)
+    // (nix does not know all the signals.)
     #[allow(unsafe_code)]
     unsafe {
         libc::signal(signal, libc::SIG_DFL);

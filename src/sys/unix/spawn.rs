@@ -1,90 +1,83 @@
 //! Starts a command: as a child, or in this process.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
+use std::iter::once;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawnp};
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
-use nix::unistd::{AccessFlags, Pid, access, execve};
+use nix::unistd::{AccessFlags, access, execve};
 
 use super::start;
 
-/// What runs scripts without `#!`.
-const SHELL: &str = "/bin/sh";
+/// What runs scripts without `#!`, as execvp(3) has it.
+pub const SHELL: &CStr = c"/bin/sh";
+
+/// A program to be run, in the words of execve(2).
+pub struct Program {
+    /// Its file.
+    pub file: CString,
+    words: Vec<CString>,
+    variable: CString,
+}
+
+impl Program {
+    /// Looks for a command's program, as execvp(3) does. `variable` is set in its environment.
+    pub fn of(command: &[OsString], (name, value): (&str, &OsStr)) -> io::Result<Self> {
+        let file = found_in_path(command.first().ok_or(Errno::ENOENT)?)?;
+        let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
+        let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        Ok(Self { file: CString::new(file.into_vec())?, words, variable: CString::new(variable)? })
+    }
+
+    /// Its arguments.
+    pub fn words(&self) -> Vec<&CStr> {
+        self.words.iter().map(CString::as_c_str).collect()
+    }
+
+    /// The arguments of the shell if it is a script without `#!`.
+    pub fn words_for_shell(&self) -> Vec<&CStr> {
+        let arguments = self.words.iter().skip(1).map(CString::as_c_str);
+        [SHELL, &self.file].into_iter().chain(arguments).collect()
+    }
+
+    /// Its environment: this process's, not copied, and the variable.
+    pub fn environment(&self) -> Vec<&CStr> {
+        #[allow(unsafe_code)] // SAFETY: it is what every Unix has under this name.
+        unsafe extern "C" {
+            static environ: *const *const libc::c_char;
+        }
+        let name = self.variable.to_bytes().split_inclusive(|&b| b == b'=').next().unwrap_or_default();
+        let mut environment = Vec::new();
+        // SAFETY: it is a list of strings that ends with a null pointer, or null itself after clearenv(3). Nobody
+        // changes it: gtlock sets no variable of its own.
+        #[allow(unsafe_code)]
+        unsafe {
+            let mut entry = environ;
+            while !entry.is_null() && !(*entry).is_null() {
+                environment.push(CStr::from_ptr(*entry));
+                entry = entry.add(1);
+            }
+        }
+        environment.retain(|entry| !entry.to_bytes().starts_with(name));
+        environment.into_iter().chain(once(self.variable.as_c_str())).collect()
+    }
+}
 
 /// Becomes a command: runs it in this process. Returns only if that cannot be done.
 pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Infallible> {
-    let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
-    let file = found_in_path(program)?;
-    let environment = environment(variable);
-    let exec = |file: &OsStr, words: &[&OsStr]| -> io::Result<Infallible> {
-        let (file, words) = (CString::new(file.as_bytes())?, c_strings(words)?);
-        if !start::sigpipe_was_ignored() {
-            handle_sigpipe(SigHandler::SigDfl);
-        }
-        let failed = execve(&file, &words, &environment);
-        handle_sigpipe(SigHandler::SigIgn); // for what is said about it
-        Ok(failed?)
-    };
-    match exec(&file, &command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
-        // A script without `#!`: execvp(3) gives it to the shell.
-        Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
-            exec(OsStr::new(SHELL), &for_shell(&file, arguments))
-        }
+    let program = Program::of(command, variable)?;
+    let environment = program.environment();
+    start::restore_sigpipe();
+    let failed = match execve(&program.file, &program.words(), &environment) {
+        Err(Errno::ENOEXEC) => execve(SHELL, &program.words_for_shell(), &environment),
         failed => failed,
-    }
-}
-
-fn handle_sigpipe(handler: SigHandler) {
-    // SAFETY: neither handler is a function, which could be called at a bad moment.
-    #[allow(unsafe_code)]
-    let _ = unsafe { signal(Signal::SIGPIPE, handler) };
-}
-
-fn c_strings(words: &[&OsStr]) -> io::Result<Vec<CString>> {
-    Ok(words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?)
-}
-
-/// The words of a command that has the shell run a script.
-fn for_shell<'a>(script: &'a OsStr, arguments: &'a [OsString]) -> Vec<&'a OsStr> {
-    [OsStr::new(SHELL), script].into_iter().chain(arguments.iter().map(OsString::as_os_str)).collect()
-}
-
-/// Starts a command as a child, with the signal mask and the environment given and without the descriptors in `close`.
-pub fn spawn(command: &[OsString], mask: SigSet, environment: &[CString], close: &[i32]) -> io::Result<Pid> {
-    let (program, arguments) = command.split_first().ok_or(Errno::ENOENT)?;
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_sigmask(&mask)?;
-    let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
-    if !start::sigpipe_was_ignored() {
-        // Rust ignores it in this process.
-        let mut defaults = SigSet::empty();
-        defaults.add(Signal::SIGPIPE);
-        attributes.set_sigdefault(&defaults)?;
-        flags |= PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF;
-    }
-    attributes.set_flags(flags)?;
-    let mut actions = PosixSpawnFileActions::init()?;
-    close.iter().try_for_each(|&descriptor| actions.add_close(descriptor))?;
-    let start = |words: &[&OsStr]| -> io::Result<Pid> {
-        let words = c_strings(words)?;
-        posix_spawnp(&words[0], &actions, &attributes, &words, environment).map_err(|e| match e {
-            Errno::EMFILE | Errno::ENFILE => io::Error::other(io::Error::from(e)), // musl's own pipe, say
-            _ => e.into(),
-        })
     };
-    match start(&command.iter().map(OsString::as_os_str).collect::<Vec<_>>()) {
-        // A script without `#!`: execvp(3) gives it to the shell.
-        Err(e) if e.raw_os_error() == Some(libc::ENOEXEC) => {
-            start(&for_shell(&found_in_path(program)?, arguments))
-        }
-        started => started,
-    }
+    start::ignore_sigpipe(); // for what is said about it
+    Ok(failed?)
 }
 
 /// The file that execvp(3) finds for a program's name.
@@ -104,17 +97,4 @@ fn found_in_path(program: &OsStr) -> io::Result<OsString> {
         }
     }
     Err(error.into())
-}
-
-/// This process's environment with one variable set.
-pub fn environment((name, value): (&str, &OsStr)) -> Vec<CString> {
-    let others = std::env::vars_os().filter(|(other, _)| other != name);
-    others
-        .chain([(name.into(), value.into())])
-        .filter_map(|(mut entry, value)| {
-            entry.push("=");
-            entry.push(value);
-            CString::new(entry.into_vec()).ok()
-        })
-        .collect()
 }

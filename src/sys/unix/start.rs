@@ -1,19 +1,66 @@
-//! What the process was started with, and what Rust's runtime changes before `main`: it ignores SIGPIPE, and
-//! opens `/dev/null` in the place of a closed standard descriptor. Nothing tells afterwards how it was, so it
-//! is noted by what the loader runs earlier still.
+//! What the process was started with, and what Rust's runtime would change before `main`, were it not left out: it
+//! ignores SIGPIPE, and puts `/dev/null` in the place of a closed standard descriptor.
 
+use std::fs::{File, OpenOptions};
+use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::libc;
-
-use super::is_ignored;
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
+/// What `gtlock` has to do before anything else.
+pub fn begin() {
+    for (descriptor, closed) in (0..).zip(&CLOSED) {
+        // SAFETY: it reads the flags of a descriptor, which need not be open.
+        #[allow(unsafe_code)]
+        let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
+        if flags < 0 && Errno::last() == Errno::EBADF {
+            closed.store(true, Ordering::Relaxed);
+            hold_place(descriptor);
+        }
+    }
+    let before = handle_sigpipe(SigHandler::SigIgn); // to write where nobody reads is an error
+    SIGPIPE_IGNORED.store(matches!(before, Some(SigHandler::SigIgn)), Ordering::Relaxed);
+}
+
+/// Keeps a standard descriptor from being given to a file that is opened later, and then written to as standard error.
+/// For the command it is closed, like all that Rust opens.
+fn hold_place(descriptor: i32) {
+    // The lowest number that is free, and so this one.
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/null").or_else(|_| File::open("/"));
+    if !opened.is_ok_and(|file| file.into_raw_fd() == descriptor) {
+        std::process::abort(); // nothing could be opened safely
+    }
+}
+
 /// Whether SIGPIPE was ignored.
+#[cfg(not(target_os = "linux"))]
 pub fn sigpipe_was_ignored() -> bool {
     SIGPIPE_IGNORED.load(Ordering::Relaxed)
+}
+
+/// Ignores SIGPIPE.
+pub fn ignore_sigpipe() {
+    handle_sigpipe(SigHandler::SigIgn);
+}
+
+/// Has SIGPIPE do what it did when the process was started.
+pub fn restore_sigpipe() {
+    if !SIGPIPE_IGNORED.load(Ordering::Relaxed) {
+        handle_sigpipe(SigHandler::SigDfl);
+    }
+}
+
+fn handle_sigpipe(handler: SigHandler) -> Option<SigHandler> {
+    // SAFETY: neither handler is a function, which could be called at a bad moment.
+    #[allow(unsafe_code)]
+    unsafe {
+        signal(Signal::SIGPIPE, handler).ok()
+    }
 }
 
 /// Whether a descriptor is a standard one that the caller had closed.
@@ -21,22 +68,3 @@ pub fn was_closed(descriptor: i32) -> bool {
     let noted = usize::try_from(descriptor).ok().and_then(|number| CLOSED.get(number));
     noted.is_some_and(|closed| closed.load(Ordering::Relaxed))
 }
-
-// SAFETY: the loader calls each function in this section once, before `main`, on the one thread there
-// is; sigaction, fcntl and a store to an atomic need nothing of the runtime that is not there yet.
-#[allow(unsafe_code)]
-#[used]
-#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
-#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
-static NOTE: extern "C" fn() = {
-    extern "C" fn note() {
-        SIGPIPE_IGNORED.store(is_ignored(libc::SIGPIPE), Ordering::Relaxed);
-        for (descriptor, closed) in (0..).zip(&CLOSED) {
-            // SAFETY: it reads the flags of a descriptor, which need not be open.
-            #[allow(unsafe_code)]
-            let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
-            closed.store(flags < 0, Ordering::Relaxed);
-        }
-    }
-    note
-};

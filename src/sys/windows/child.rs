@@ -26,9 +26,13 @@ use super::super::Ended;
 /// Runs a command to its end, with this process's standard handles, directory and console, and its
 /// environment with `variable` set. Ctrl-C is the command's, which the console tells of it too. An error of
 /// the kind `Other` is this process's own, any other the command's.
-pub fn run(command: &[OsString], (name, value): (&str, &OsStr), _close: &[i32]) -> io::Result<Ended> {
+pub fn run(
+    command: &[OsString],
+    (name, value): (&str, &OsStr),
+    _close: &[i32],
+    _signals: &mut Incoming,
+) -> io::Result<Ended> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
-    outlast_interrupts().map_err(io::Error::other)?;
     let job = Job::around_this_process().map_err(io::Error::other)?;
     let mut child = Command::new(program).args(arguments).env(name, value).spawn()?;
     Ok(match child.wait() {
@@ -93,19 +97,30 @@ impl Drop for Job {
     }
 }
 
-/// Lets this process live on when the console tells everyone on it to end.
-fn outlast_interrupts() -> io::Result<()> {
-    extern "system" fn handle(event: u32) -> BOOL {
-        if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
-            // The console is closed, or the session ends: whoever returns is ended at once, and with this
-            // process the command would be. Both have the few seconds that the system gives them.
-            thread::sleep(Duration::MAX);
+/// What the console tells everyone on it: the command has it too, so that this process lets it pass.
+#[derive(Debug)]
+pub struct Incoming;
+
+impl Incoming {
+    /// Lets this process live on when the console tells everyone on it to end.
+    pub fn hold() -> io::Result<Self> {
+        extern "system" fn handle(event: u32) -> BOOL {
+            if !matches!(event, CTRL_C_EVENT | CTRL_BREAK_EVENT) {
+                // The console is closed, or the session ends: whoever returns is ended at once, and with this
+                // process the command would be. Both have the few seconds that the system gives them.
+                thread::sleep(Duration::MAX);
+            }
+            TRUE
         }
-        TRUE
+        // SAFETY: the handler may run on any thread, at any time: it touches nothing.
+        #[allow(unsafe_code)]
+        succeeded(unsafe { SetConsoleCtrlHandler(Some(handle), TRUE) })?;
+        Ok(Self)
     }
-    // SAFETY: the handler may run on any thread, at any time: it touches nothing.
-    #[allow(unsafe_code)]
-    succeeded(unsafe { SetConsoleCtrlHandler(Some(handle), TRUE) })
+
+    /// Nothing: it passes to the end.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn let_through(self) {}
 }
 
 fn succeeded(result: BOOL) -> io::Result<()> {
@@ -131,7 +146,7 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 /// Nothing: whatever ends a process ends it while it waits.
-pub fn end_on_signals() -> impl Sized {}
+pub fn serve_as_process_1() -> impl Sized {}
 
 /// Nothing: no signal ends a command here.
 pub fn die_of(_signal: i32) {}

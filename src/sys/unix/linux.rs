@@ -1,0 +1,136 @@
+//! How a command is started and its signals are awaited on Linux: in few system calls.
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::libc::{self, siginfo_t};
+use nix::sched::{CloneFlags, clone};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+
+use super::spawn::{Program, SHELL};
+use super::start;
+
+/// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
+/// sends stop the command too; and SIGPIPE, which is about its own output.
+const LEFT: [Signal; 4] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
+
+/// The signals that this process gets, held back until they are asked for, or this is dropped.
+#[derive(Debug)]
+pub struct Incoming {
+    held_back: SigSet,
+    before: SigSet,
+}
+
+impl Incoming {
+    /// Holds them back in this thread, the only one that does not block them all.
+    pub fn hold() -> io::Result<Self> {
+        let mut held_back = SigSet::all();
+        for signal in LEFT {
+            held_back.remove(signal);
+        }
+        // SAFETY: the default action runs no code of this program. Ignored, the signal would take the command's exit
+        // status away.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        }
+        let before = held_back.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        Ok(Self { held_back, before })
+    }
+
+    /// Lets them act as before.
+    pub fn let_through(self) {
+        drop(self);
+    }
+
+    /// Waits for the next one.
+    pub fn wait(&mut self) -> siginfo_t {
+        loop {
+            let mut signal = MaybeUninit::zeroed();
+            // SAFETY: sigwaitinfo writes to what is zeroed plain data until then.
+            #[allow(unsafe_code)]
+            unsafe {
+                if libc::sigwaitinfo(self.held_back.as_ref(), signal.as_mut_ptr()) > 0 {
+                    return signal.assume_init();
+                }
+            }
+        }
+    }
+
+    /// The next one that is there already.
+    pub fn pending(&mut self) -> Option<siginfo_t> {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut signal = MaybeUninit::zeroed();
+        // SAFETY: sigtimedwait writes to what is zeroed plain data until then.
+        #[allow(unsafe_code)]
+        unsafe {
+            (libc::sigtimedwait(self.held_back.as_ref(), signal.as_mut_ptr(), &raw const at_once) > 0)
+                .then(|| signal.assume_init())
+        }
+    }
+
+    /// Starts a program as a child, without the descriptors in `close`. An error of the kind `Other` is this
+    /// process's own, any other the program's.
+    ///
+    /// As `posix_spawn` does it, but through clone(2): some container runtimes refuse clone3(2). And it is known
+    /// whether there was no process to be had, or the program could not be run.
+    pub fn start(&self, program: &Program, close: &[i32]) -> io::Result<Pid> {
+        // The child must not allocate: all that it needs is made here.
+        let words = pointers(&program.words());
+        let words_for_shell = pointers(&program.words_for_shell());
+        let environment = pointers(&program.environment());
+        let failed = AtomicI32::new(0);
+        let child = || {
+            start::restore_sigpipe();
+            // SAFETY: these are system calls on memory that lives until the child has executed the program: until
+            // then this thread, whose memory it is, stands still.
+            #[allow(unsafe_code)]
+            unsafe {
+                for &descriptor in close {
+                    libc::close(descriptor);
+                }
+                libc::sigprocmask(libc::SIG_SETMASK, self.before.as_ref(), ptr::null_mut());
+                libc::execve(program.file.as_ptr(), words.as_ptr(), environment.as_ptr());
+                if Errno::last() == Errno::ENOEXEC {
+                    libc::execve(SHELL.as_ptr(), words_for_shell.as_ptr(), environment.as_ptr());
+                }
+            }
+            failed.store(Errno::last_raw(), Ordering::Relaxed);
+            if Errno::last() == Errno::ENOENT { 127 } else { 126 } // for emulators, which share no memory
+        };
+        let mut stack = [0; 16 << 10];
+        // SAFETY: the child shares this memory but runs on a stack of its own, large enough for a few system calls,
+        // while this thread stands still (CLONE_VFORK); it changes nothing but that stack, `failed` and errno. The one
+        // handler of a signal that could run in it does nothing.
+        #[allow(unsafe_code)]
+        let started = unsafe {
+            let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+            clone(Box::new(child), &mut stack, flags, Some(libc::SIGCHLD))
+        };
+        let child = started.map_err(|e| io::Error::other(io::Error::from(e)))?;
+        match failed.load(Ordering::Relaxed) {
+            0 => Ok(child),
+            error => {
+                while waitpid(child, None) == Err(Errno::EINTR) {}
+                Err(io::Error::from_raw_os_error(error))
+            }
+        }
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+/// A list of strings as execve(2) takes it.
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
