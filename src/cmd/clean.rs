@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{below, report};
+use super::{below, json, report};
 use crate::cli::CleanArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
@@ -139,5 +139,5 @@ fn print_json(all: &Cleaned, dry_run: bool) -> io::Result<()> {
             .collect(),
         errors: all.errors.iter().map(ToString::to_string).collect(),
     };
-    report::print_json(&document)
+    json::print(&document)
 }

@@ -3,6 +3,8 @@
 mod below;
 pub mod clean;
 mod habits;
+mod holders;
+mod json;
 mod meant;
 mod narrate;
 mod remedy;

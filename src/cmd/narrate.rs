@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::report;
+use super::{holders, report};
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Kind, Target, Waiting};
@@ -57,11 +57,11 @@ impl Narrator {
             return Some(REFRESH);
         }
         if !is_live {
-            say(&format!("{}: waiting: {}", shown(target), report::who_holds(target)));
+            say(&format!("{}: waiting: {}", shown(target), holders::who_holds(target)));
             return None;
         }
         let waited = report::duration(Duration::from_secs(elapsed.as_secs()));
-        let line = format!("gtlock: {}: waiting for {waited}: {}", shown(target), report::who_holds(target));
+        let line = format!("gtlock: {}: waiting for {waited}: {}", shown(target), holders::who_holds(target));
         let bar = self.live.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}");
             ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
@@ -74,7 +74,7 @@ impl Narrator {
     pub fn refused(&mut self, target: &Target, why: &str) {
         self.end_live_line();
         if !self.quiet {
-            report::say(&format!("{}: {why}: {}", shown(target), report::who_holds(target)));
+            report::say(&format!("{}: {why}: {}", shown(target), holders::who_holds(target)));
         }
     }
 
@@ -84,7 +84,7 @@ impl Narrator {
         if self.verbose {
             let took = report::duration(self.started.elapsed());
             for locked in guard.locks() {
-                let purpose = report::purpose(locked.target().mode());
+                let purpose = holders::purpose(locked.target().mode());
                 let unrecorded = match locked.unrecorded() {
                     Some(e) => format!(", without a record of the holder: {e}"),
                     None => String::new(),
@@ -104,7 +104,7 @@ impl Narrator {
             return;
         }
         for (target, id) in targets {
-            if let Some(who) = report::inheritors(*id) {
+            if let Some(who) = holders::inheritors(*id) {
                 report::say(&format!(
                     "{}: the command was cut off; the lock stays with {who}",
                     shown(target)

@@ -1,0 +1,100 @@
+//! Who holds a lock, in words.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::report;
+use crate::escape::Escaped;
+use crate::lock::{self, Evidence, Holder, Inspection, Kind, Mode, State, Target};
+use crate::process::{Liveness, Processes};
+use crate::sys::{self, FileId};
+
+/// How much of a command line a message shows, in characters.
+const COMMAND_SHOWN: usize = 80;
+
+/// Holders that a message names; of more it gives the number.
+const HOLDERS_SHOWN: usize = 3;
+
+/// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.
+#[must_use]
+pub fn who_holds(target: &Target) -> String {
+    let mut processes = Processes::default();
+    if let Kind::Descriptor(id) = target.kind() {
+        return format!("held by {}", names(&lock::descriptor_holders(id, &mut processes)));
+    }
+    match lock::inspect(target.lock(), target.kind(), &mut processes) {
+        Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
+            let purpose = purpose(mode);
+            let since = since.map_or(String::new(), |since| format!(" for {}", report::age(since)));
+            // Readers share: one that is refused nevertheless was refused by a gate.
+            let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
+                ", and a writer waits"
+            } else {
+                ""
+            };
+            format!("held for {purpose} by {}{since}{turn}", names(&holders))
+        }
+        Ok(_) => "held a moment ago, free now".to_owned(),
+        Err(e) => format!("held, but who holds it cannot be seen: {e}"),
+    }
+}
+
+/// Who else has the open file through which this process locked a file; `None` if nobody can be seen.
+pub(super) fn inheritors(id: FileId) -> Option<String> {
+    let mut processes = Processes::default();
+    let holders: Vec<_> = sys::inheritors(id)
+        .into_iter()
+        .map(|pid| Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor })
+        .filter(Holder::is_alive)
+        .collect();
+    (!holders.is_empty()).then(|| names(&holders))
+}
+
+/// What a lock of this mode is for.
+#[must_use]
+pub fn purpose(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Shared => "reading",
+        Mode::Exclusive => "writing",
+    }
+}
+
+/// The living holders, the first few by name.
+fn names(holders: &[Holder]) -> String {
+    let mut living = holders.iter().filter(|holder| holder.is_alive());
+    let mut names: Vec<String> = living.by_ref().take(HOLDERS_SHOWN).map(name).collect();
+    match living.count() {
+        _ if names.is_empty() => return "a process that cannot be seen from here".to_owned(),
+        0 => {}
+        others => names.push(format!("{others} more")),
+    }
+    names.join(", ")
+}
+
+fn name(holder: &Holder) -> String {
+    match &holder.liveness {
+        Liveness::Alive(process) if !process.command.is_empty() => {
+            format!("{} ({})", holder.pid, shortened(&command_line(&process.command)))
+        }
+        _ => holder.pid.to_string(),
+    }
+}
+
+/// The command line of a holder, safe to print. Of a gtlock the command that it runs.
+#[must_use]
+pub fn command_line(words: &[OsString]) -> String {
+    let is_gtlock =
+        words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
+    let command = match words.iter().position(|word| word == "--") {
+        Some(dashes) if is_gtlock => &words[dashes + 1..],
+        _ => words,
+    };
+    command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(COMMAND_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,85 @@
+//! `status --json`, for programs. `docs/json.md` describes it.
+
+use std::io;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use super::{Shown, words};
+use crate::cmd::json;
+use crate::lock::{Error, Evidence, Holder};
+use crate::process::{Liveness, Processes};
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document {
+    version: u32,
+    locks: Vec<LockEntry>,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LockEntry {
+    lock: String,
+    state: &'static str,
+    mode: Option<&'static str>,
+    /// RFC 3339, UTC.
+    since: Option<String>,
+    /// From then until now.
+    seconds: Option<f64>,
+    holders: Vec<ProcessEntry>,
+    waiters: Option<Vec<ProcessEntry>>,
+}
+
+#[derive(Serialize)]
+struct ProcessEntry {
+    pid: u32,
+    alive: bool,
+    command: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'static str>,
+}
+
+/// Prints the document.
+pub fn print(locks: &[Shown], errors: &[Error], processes: &mut Processes) -> io::Result<()> {
+    let mut entry = |Shown { lock: path, inspection, waiters }: &Shown| {
+        let (state, mode) = words(inspection.state);
+        let waiter = |&pid: &u32| process_entry(pid, &processes.look_at(pid), None);
+        LockEntry {
+            lock: path.to_string_lossy().into_owned(),
+            state,
+            mode: Some(mode).filter(|&mode| mode != "-"),
+            since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
+            seconds: inspection.since.map(seconds_ago),
+            holders: inspection.holders.iter().map(holder_entry).collect(),
+            waiters: waiters.as_ref().map(|pids| pids.iter().map(waiter).collect()),
+        }
+    };
+    json::print(&Document {
+        version: 1,
+        locks: locks.iter().map(&mut entry).collect(),
+        errors: errors.iter().map(ToString::to_string).collect(),
+    })
+}
+
+fn seconds_ago(since: SystemTime) -> f64 {
+    since.elapsed().unwrap_or_default().as_secs_f64()
+}
+
+fn holder_entry(holder: &Holder) -> ProcessEntry {
+    let evidence = match holder.evidence {
+        Evidence::Record => "record",
+        Evidence::Descriptor => "descriptor",
+    };
+    process_entry(holder.pid, &holder.liveness, Some(evidence))
+}
+
+fn process_entry(pid: u32, liveness: &Liveness, evidence: Option<&'static str>) -> ProcessEntry {
+    let command = match liveness {
+        Liveness::Alive(process) => {
+            Some(process.command.iter().map(|word| word.to_string_lossy().into_owned()).collect())
+        }
+        _ => None,
+    };
+    ProcessEntry { pid, alive: *liveness != Liveness::Dead, command, evidence }
+}

@@ -1,0 +1,63 @@
+//! The table of `status`, for people.
+
+use std::io::{self, Write};
+
+use tabwriter::TabWriter;
+
+use super::{Shown, words};
+use crate::cmd::{holders, report};
+use crate::escape::Escaped;
+use crate::lock::{Evidence, Holder, State};
+use crate::process::{Liveness, Processes};
+
+/// Prints it; nothing where there are no locks.
+pub fn print(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::Result<()> {
+    if locks.is_empty() {
+        return Ok(());
+    }
+    let mut table = TabWriter::new(Vec::new());
+    writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
+    for Shown { lock: path, inspection, waiters } in locks {
+        let (state, mode) = words(inspection.state);
+        let since = inspection.since.map_or("-".to_owned(), report::age);
+        let lock = Escaped::new(path);
+        for holder in &inspection.holders {
+            let alive = if holder.is_alive() { "yes" } else { "no" };
+            let is_recorded = |holder: &Holder| holder.evidence == Evidence::Record;
+            let remark = match holder.evidence {
+                Evidence::Descriptor if direct => "", // there is no record: of nobody it is known who was first
+                Evidence::Descriptor if inspection.holders.iter().any(is_recorded) => " (inherited the lock)",
+                Evidence::Descriptor => " (not recorded)",
+                Evidence::Record => "",
+            };
+            let command = command(&holder.liveness);
+            writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{remark}", holder.pid)?;
+        }
+        if !inspection.holders.iter().any(Holder::is_alive) {
+            match inspection.state {
+                State::Held(_) => {
+                    writeln!(
+                        table,
+                        "{state}\t{mode}\t?\t?\t{since}\t{lock}\t(a process that cannot be seen from here)"
+                    )?;
+                }
+                State::Free => writeln!(table, "{state}\t{mode}\t-\t-\t-\t{lock}\t-")?,
+                State::Stale => {}
+            }
+        }
+        for &pid in waiters.iter().flatten() {
+            let command = command(&processes.look_at(pid));
+            writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
+        }
+    }
+    table.flush()?;
+    let table = table.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
+    io::stdout().write_all(&table)
+}
+
+fn command(liveness: &Liveness) -> String {
+    match liveness {
+        Liveness::Alive(process) if !process.command.is_empty() => holders::command_line(&process.command),
+        _ => "-".to_owned(),
+    }
+}
