@@ -1,5 +1,6 @@
 //! What a process ID is: alive, since when, running which command.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -40,7 +41,63 @@ pub struct Processes {
 impl Processes {
     /// Looks at one process, as it is now.
     pub fn look_at(&mut self, pid: u32) -> Liveness {
-        match self.refreshed(pid) {
+        self.look_at_all(&[pid]).remove(&pid).unwrap_or(Liveness::Dead)
+    }
+
+    /// Looks at these processes, as they are now.
+    pub fn look_at_all(&mut self, pids: &[u32]) -> HashMap<u32, Liveness> {
+        self.refresh(pids, ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always));
+        pids.iter().map(|&pid| (pid, self.seen(pid))).collect()
+    }
+
+    /// The IDs of this process's parent, its parent, and so on; `None` where processes cannot be seen.
+    pub fn ancestors(&mut self) -> Option<Vec<u32>> {
+        let me = std::process::id();
+        self.refresh(&[me], ProcessRefreshKind::nothing());
+        (self.seen(me) != Liveness::Hidden).then(|| {
+            let mut ancestors = Vec::new();
+            self.descends_from(me, |ancestor| {
+                ancestors.push(ancestor);
+                false
+            });
+            ancestors
+        })
+    }
+
+    /// Whether a process has an ancestor of that kind. Reads no command line, which could take a while.
+    pub fn descends_from(&mut self, pid: u32, mut is_it: impl FnMut(u32) -> bool) -> bool {
+        let mut line = vec![pid];
+        loop {
+            let pid = line[line.len() - 1];
+            self.refresh(&[pid], ProcessRefreshKind::nothing());
+            // A parent outside this PID namespace has the number 0; a reused number could make a ring.
+            match self.seen(pid) {
+                Liveness::Alive(Process { parent: Some(parent), .. })
+                    if parent != 0 && !line.contains(&parent) =>
+                {
+                    if is_it(parent) {
+                        return true;
+                    }
+                    line.push(parent);
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    fn refresh(&mut self, pids: &[u32], kind: ProcessRefreshKind) {
+        if self.system.is_none() {
+            self.system = System::new().ok(); // fails where it is unsupported: everyone is `Hidden` then
+        }
+        let pids: Vec<_> = pids.iter().copied().map(Pid::from_u32).collect();
+        if let Some(system) = &mut self.system {
+            system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind.without_tasks());
+        }
+    }
+
+    /// What the last look showed.
+    fn seen(&self, pid: u32) -> Liveness {
+        match self.system.as_ref().and_then(|system| system.process(Pid::from_u32(pid))) {
             Some(process) if is_over(process.status()) => Liveness::Dead,
             Some(process) => Liveness::Alive(Process {
                 command: process.cmd().to_vec(),
@@ -53,45 +110,17 @@ impl Processes {
         }
     }
 
-    /// The IDs of this process's parent, its parent, and so on; `None` where processes cannot be seen.
-    pub fn ancestors(&mut self) -> Option<Vec<u32>> {
-        let mut ancestors = Vec::new();
-        let mut pid = std::process::id();
-        if self.look_at(pid) == Liveness::Hidden {
-            return None;
-        }
-        while let Liveness::Alive(Process { parent: Some(parent), .. }) = self.look_at(pid) {
-            // A parent outside this PID namespace has the number 0; a reused number could make a ring.
-            if parent == 0 || ancestors.contains(&parent) {
-                break;
-            }
-            ancestors.push(parent);
-            pid = parent;
-        }
-        Some(ancestors)
+    /// Whether a process is stopped. Reads no command line.
+    pub fn is_stopped(&mut self, pid: u32) -> bool {
+        self.refresh(&[pid], ProcessRefreshKind::nothing());
+        matches!(self.seen(pid), Liveness::Alive(process) if process.is_stopped)
     }
 
-    /// Whether a process runs gtlock.
+    /// Whether a process runs gtlock, by its name. Reads no command line.
     pub fn is_gtlock(&mut self, pid: u32) -> bool {
-        let Liveness::Alive(process) = self.look_at(pid) else { return false };
-        process
-            .command
-            .first()
-            .is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()))
-    }
-
-    fn refreshed(&mut self, pid: u32) -> Option<&sysinfo::Process> {
-        let pid = Pid::from_u32(pid);
-        if self.system.is_none() {
-            self.system = System::new().ok(); // fails where it is unsupported: everyone is `Hidden` then
-        }
-        let system = self.system.as_mut()?;
-        system.refresh_processes_specifics(
-            ProcessesToUpdate::Some(&[pid]),
-            true,
-            ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always).without_tasks(),
-        );
-        system.process(pid)
+        self.refresh(&[pid], ProcessRefreshKind::nothing());
+        let process = self.system.as_ref().and_then(|system| system.process(Pid::from_u32(pid)));
+        process.is_some_and(|process| Path::new(process.name()).file_stem() == Some("gtlock".as_ref()))
     }
 }
 

@@ -5,9 +5,8 @@ use std::path::Path;
 
 use super::report;
 use crate::escape::Escaped;
-use crate::lock::{self, Evidence, Holder, Inspection, Kind, Mode, State, Target};
+use crate::lock::{self, FileId, Holder, Inspection, Kind, Mode, State, Target};
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId};
 
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
@@ -41,12 +40,8 @@ pub fn who_holds(target: &Target) -> String {
 
 /// Who else has the open file through which this process locked a file; `None` if nobody can be seen.
 pub(super) fn inheritors(id: FileId) -> Option<String> {
-    let mut processes = Processes::default();
-    let holders: Vec<_> = sys::inheritors(id)
-        .into_iter()
-        .map(|pid| Holder { pid, liveness: processes.look_at(pid), evidence: Evidence::Descriptor })
-        .filter(Holder::is_alive)
-        .collect();
+    let mut holders = lock::inheritors(id, &mut Processes::default());
+    holders.retain(Holder::is_alive);
     (!holders.is_empty()).then(|| names(&holders))
 }
 

@@ -8,7 +8,7 @@ use super::report;
 use crate::cli::StatusArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{self, Inspection, Mode, State, Waiters};
+use crate::lock::{self, Inspection, Mode, State};
 use crate::process::Processes;
 use find::Asked;
 
@@ -23,7 +23,6 @@ mod table;
 /// If the result cannot be written to standard output.
 pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     let mut errors = Vec::new();
-    let mut processes = Processes::default();
     let mut asked = Vec::new();
     for found in find::asked_for(args) {
         match found {
@@ -34,20 +33,16 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     // One that was named comes before the same one found in a directory.
     asked.sort_by(|a, b| (&a.lock, a.listed).cmp(&(&b.lock, b.listed)));
     asked.dedup_by(|a, b| a.lock == b.lock);
+    let in_question: Vec<_> = asked.iter().map(|asked| (asked.lock.as_path(), asked.kind)).collect();
+    let found = lock::inspect_all(&in_question, &mut Processes::default());
     let mut locks = Vec::new();
-    for Asked { lock, kind, listed } in asked {
-        match lock::inspect(&lock, kind, &mut processes) {
-            Ok(Some(inspection)) => locks.push(Shown { lock, inspection, waiters: Some(Vec::new()) }),
+    for (Asked { lock, listed, .. }, found) in asked.into_iter().zip(found) {
+        match found {
+            Ok(Some(inspection)) => locks.push(Shown { lock, inspection }),
             Ok(None) if listed => {} // `clean` has removed it since
-            Ok(None) => locks.push(Shown { lock, inspection: FREE, waiters: Some(Vec::new()) }),
+            Ok(None) => locks.push(Shown { lock, inspection: FREE }),
             Err(e) => errors.push(e),
         }
-    }
-    let mut held =
-        locks.iter_mut().filter(|shown| matches!(shown.inspection.state, State::Held(_))).peekable();
-    if held.peek().is_some() {
-        let waiters = Waiters::now();
-        held.for_each(|shown| shown.waiters = waiters.of(&shown.lock));
     }
     for error in &mut errors {
         find::without_advice(error);
@@ -57,23 +52,18 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     {
         report::say(&format!("{}: there is no such file, and no lock on it", Escaped::new(path)));
     }
-    let printed = if args.json {
-        json::print(&locks, &errors, &mut processes)
-    } else {
-        table::print(&locks, args.direct, &mut processes)
-    };
+    let printed = if args.json { json::print(&locks, &errors) } else { table::print(&locks, args.direct) };
     printed.context(report::STDOUT)?;
     Ok(if errors.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
-const FREE: Inspection = Inspection { state: State::Free, holders: Vec::new(), since: None };
+const FREE: Inspection =
+    Inspection { state: State::Free, holders: Vec::new(), since: None, waiters: Some(Vec::new()) };
 
 /// A lock as it was found.
 struct Shown {
     lock: PathBuf,
     inspection: Inspection,
-    /// `None` where the system does not tell.
-    waiters: Option<Vec<u32>>,
 }
 
 /// State and mode in words.

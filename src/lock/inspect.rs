@@ -1,14 +1,18 @@
 //! Who holds a lock, found out without waiting for it.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::error::{MAX_REPLACED, foreign, not_a_lock_file, replaced_too_often};
+use super::flock::PASSING_LOOK;
+use super::holder::{self, Candidate, Descriptors};
 use super::record::{self, Record};
-use super::{Error, Holder, Kind, Mode, flock, holder};
-use crate::process::Processes;
+use super::{Error, Evidence, Holder, Kind, Mode, flock};
+use crate::process::{Liveness, Processes};
 use crate::sys::{self, FileId};
 
 /// A lock as it was found.
@@ -19,8 +23,11 @@ pub struct Inspection {
     /// Who is known to hold it, or, of a stale lock, who left the record. Empty for a held lock means a
     /// holder that cannot be seen from here.
     pub holders: Vec<Holder>,
-    /// When the lock was acquired, where the record tells: of a writer, and of a reader who has been alone.
+    /// When the lock was acquired, where the record tells and is a holder's: of a writer, and of a reader who
+    /// has been alone. When the record was written, if it is stale.
     pub since: Option<SystemTime>,
+    /// Who waits for it, first come first; `None` where the system does not tell, or was not asked.
+    pub waiters: Option<Vec<Waiter>>,
 }
 
 /// Whether a lock is held.
@@ -34,7 +41,16 @@ pub enum State {
     Held(Mode),
 }
 
-/// Finds out about the lock on a lock file; `None` if the file does not exist.
+/// A process that waits for a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its process ID.
+    pub pid: u32,
+    /// What there is under this ID.
+    pub liveness: Liveness,
+}
+
+/// Finds out who holds the lock on a lock file; `None` if the file does not exist.
 ///
 /// Takes the lock for some microseconds if it is free. Creates and changes nothing.
 ///
@@ -42,6 +58,130 @@ pub enum State {
 ///
 /// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
 pub fn inspect(lock: &Path, kind: Kind, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
+    find_out(&[(lock, kind)], Question::WhoHolds, processes).remove(0)
+}
+
+/// Finds out who holds these locks and who waits for them: the results are in their order. Looks at each process
+/// once, and not once for each lock.
+///
+/// To ask the kernel who waits holds up every flock on the machine for a moment.
+///
+/// # Errors
+///
+/// As [`inspect`], for each lock.
+pub fn inspect_all(
+    locks: &[(&Path, Kind)],
+    processes: &mut Processes,
+) -> Vec<Result<Option<Inspection>, Error>> {
+    find_out(locks, Question::WhoHoldsAndWaits, processes)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    WhoHolds,
+    WhoHoldsAndWaits,
+}
+
+fn find_out(
+    locks: &[(&Path, Kind)],
+    question: Question,
+    processes: &mut Processes,
+) -> Vec<Result<Option<Inspection>, Error>> {
+    let mut found: Vec<_> = locks.iter().map(|&(lock, kind)| probe(lock, kind)).collect();
+    let mut descriptors = descriptors_on(&found);
+    held(&found).flat_map(|(_, lock)| &lock.record.pids).for_each(|&pid| descriptors.look_at(pid));
+    let doubtful = held(&found).filter(|(_, lock)| !descriptors.confirm(&lock.record, lock.id, processes));
+    let doubtful: Vec<usize> = doubtful.map(|(index, _)| index).collect();
+    if !doubtful.is_empty() {
+        wait_for_looks(locks, &mut found, doubtful);
+        descriptors = descriptors_on(&found);
+        descriptors.look_at_everyone();
+    }
+    let mut blocked = None;
+    if question == Question::WhoHoldsAndWaits && held(&found).next().is_some() {
+        descriptors.look_at_everyone();
+        blocked = sys::blocked();
+    }
+
+    for lock in found.iter_mut().flatten().flatten() {
+        let Some(mode) = lock.mode else { continue };
+        lock.candidates = holder::candidates(&lock.record, mode, lock.id, &descriptors, processes);
+        lock.waiters = blocked.as_ref().map(|blocked| descriptors.waiters(lock.id, blocked));
+    }
+    let in_question = found.iter().flatten().flatten().flat_map(Found::in_question);
+    let seen = processes.look_at_all(&in_question.collect::<Vec<_>>());
+    found.into_iter().map(|lock| Ok(lock?.map(|lock| lock.judge(&seen)))).collect()
+}
+
+/// A lock as it was probed, and what is found out about it then.
+struct Found {
+    id: FileId,
+    /// How it is held, if it is.
+    mode: Option<Mode>,
+    record: Record,
+    candidates: Vec<Candidate>,
+    waiters: Option<Vec<u32>>,
+}
+
+impl Found {
+    /// The processes to look at.
+    fn in_question(&self) -> impl Iterator<Item = u32> {
+        let candidates = self.candidates.iter().filter_map(|candidate| candidate.in_question());
+        candidates.chain(self.waiters.iter().flatten().copied())
+    }
+
+    fn judge(self, seen: &HashMap<u32, Liveness>) -> Inspection {
+        let Self { mode, record, .. } = self;
+        let Some(mode) = mode else {
+            let state = if record.pids.is_empty() { State::Free } else { State::Stale };
+            let left = |&pid: &u32| Holder { pid, liveness: Liveness::Dead, evidence: Evidence::Record };
+            let holders = record.pids.iter().map(left).collect();
+            return Inspection { state, holders, since: record.since, waiters: Some(Vec::new()) };
+        };
+        let holders: Vec<_> =
+            self.candidates.into_iter().map(|candidate| candidate.judge(&record, seen)).collect();
+        // It is the record's time, and not that of somebody who came later.
+        let is_theirs = |holder: &Holder| holder.is_alive() && holder.evidence != Evidence::Descriptor;
+        let since = record.since.filter(|_| holders.iter().any(is_theirs));
+        let look = |pid| Waiter { pid, liveness: seen.get(&pid).cloned().unwrap_or(Liveness::Dead) };
+        let waiters = self.waiters.map(|pids| pids.into_iter().map(look).collect());
+        Inspection { state: State::Held(mode), holders, since, waiters }
+    }
+}
+
+/// The locks that are held, each with its index.
+fn held(found: &[Result<Option<Found>, Error>]) -> impl Iterator<Item = (usize, &Found)> {
+    let locks =
+        found.iter().enumerate().filter_map(|(index, lock)| Some((index, lock.as_ref().ok()?.as_ref()?)));
+    locks.filter(|(_, lock)| lock.mode.is_some())
+}
+
+fn descriptors_on(found: &[Result<Option<Found>, Error>]) -> Descriptors {
+    Descriptors::on(held(found).map(|(_, lock)| lock.id))
+}
+
+/// Waits for as long as somebody may take to look at a lock: what the kernel gives within that time was not held.
+///
+/// Not by a wait in the kernel: a long wait is often explained, and each wait for a look that is given up would
+/// leave something behind.
+fn wait_for_looks(
+    locks: &[(&Path, Kind)],
+    found: &mut [Result<Option<Found>, Error>],
+    mut doubtful: Vec<usize>,
+) {
+    let until = Instant::now() + PASSING_LOOK;
+    while !doubtful.is_empty() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
+        doubtful.retain(|&index| {
+            let (lock, kind) = locks[index];
+            found[index] = probe(lock, kind);
+            matches!(&found[index], Ok(Some(lock)) if lock.mode.is_some())
+        });
+    }
+}
+
+/// Whether a lock is held, and what its record says; `None` if there is no such file.
+fn probe(lock: &Path, kind: Kind) -> Result<Option<Found>, Error> {
     let fail = |e| Error::io(lock, e);
     for _ in 0..MAX_REPLACED {
         let opened = if kind == Kind::LockFile { sys::open_lock(lock) } else { sys::open_itself(lock) };
@@ -54,10 +194,15 @@ pub fn inspect(lock: &Path, kind: Kind, processes: &mut Processes) -> Result<Opt
         if kind == Kind::LockFile && !is_file {
             return Err(not_regular(lock, kind).unwrap_or_else(|| replaced_too_often(lock)));
         }
-        let found = look_at(file, id, lock, kind, processes)?;
+        let mode = mode_of(&file).map_err(fail)?;
+        let record = match kind {
+            Kind::LockFile => record::read(&file, lock).map_err(fail)?.ok_or_else(|| foreign(lock))?,
+            _ => Record::default(),
+        };
+        drop(file); // with the lock, if it was free, which kept the record from changing while it was read
         // As for an acquirer: what was found out must be about the file that is at the path.
         if sys::stat_path(lock).map_err(fail)?.is_some_and(|there| there.id == id) {
-            return Ok(Some(found));
+            return Ok(Some(Found { id, mode, record, candidates: Vec::new(), waiters: None }));
         }
     }
     Err(replaced_too_often(lock))
@@ -68,71 +213,8 @@ fn not_regular(lock: &Path, kind: Kind) -> Option<Error> {
     not_a_lock_file(&dir, Path::new(lock.file_name()?), lock).filter(|_| kind == Kind::LockFile)
 }
 
-fn look_at(
-    file: File,
-    id: FileId,
-    lock: &Path,
-    kind: Kind,
-    processes: &mut Processes,
-) -> Result<Inspection, Error> {
-    let fail = |e| Error::io(lock, e);
-    let read = |file: &File| match kind {
-        Kind::LockFile => record::read(file, lock).map_err(fail)?.ok_or_else(|| foreign(lock)),
-        _ => Ok(Record::default()),
-    };
-    let mode = probe(&file).map_err(fail)?;
-    let record = read(&file)?;
-    let Some(mode) = mode else {
-        drop(file); // with the lock, which kept the record from changing while it was read
-        return Ok(not_held(&record, id, processes));
-    };
-    let mut holders = holder::recorded(&record, id, processes);
-    if !holders.iter().any(Holder::is_alive) {
-        // Perhaps only somebody else's look at it. What the kernel gives within the time of such a look
-        // was not held. Not by a wait in the kernel: whoever waits long asks often who holds the lock, and
-        // each wait that is given up would leave a thread and a descriptor behind.
-        if flock::try_for(&file, Mode::Exclusive, flock::PASSING_LOOK).map_err(fail)? {
-            let record = read(&file)?;
-            drop(file);
-            return Ok(not_held(&record, id, processes));
-        }
-        holder::add_descriptor_holders(&mut holders, id, processes);
-    }
-    Ok(Inspection { state: State::Held(mode), holders, since: record.since })
-}
-
-fn not_held(record: &Record, id: FileId, processes: &mut Processes) -> Inspection {
-    let state = if record.pids.is_empty() { State::Free } else { State::Stale };
-    Inspection { state, holders: holder::recorded(record, id, processes), since: record.since }
-}
-
-/// The processes that wait for locks at one moment, as far as the kernel tells: on Linux.
-///
-/// To ask the kernel holds up every flock on the machine for a moment, so ask once for all locks.
-#[derive(Debug)]
-pub struct Waiters(sys::Waiters);
-
-impl Waiters {
-    /// Asks the kernel.
-    #[must_use]
-    pub fn now() -> Self {
-        Self(sys::Waiters::now())
-    }
-
-    /// Those that wait for this lock, or queue behind a writer that does; `None` where the system does not tell.
-    #[must_use]
-    pub fn of(&self, lock: &Path) -> Option<Vec<u32>> {
-        let ids = sys::stat_path(lock).ok().flatten().into_iter().map(|stat| stat.id);
-        // Not this process, which may wait and ask who holds the lock.
-        let me = std::process::id();
-        let mut pids = ids.map(|id| self.0.of(id)).collect::<Option<Vec<_>>>()?.concat();
-        pids.retain(|&pid| pid != me);
-        Some(pids)
-    }
-}
-
 /// The mode a lock is held in by others. If it is not, this open file description holds it afterwards.
-fn probe(file: &File) -> io::Result<Option<Mode>> {
+fn mode_of(file: &File) -> io::Result<Option<Mode>> {
     if flock::try_lock(file, Mode::Exclusive)? {
         return Ok(None);
     }

@@ -1,35 +1,28 @@
 //! What only Linux tells about locks, where there is no Linux.
 
-#![allow(clippy::trivially_copy_pass_by_ref, clippy::unused_self, reason = "same signatures as on Linux")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "same signatures as on Linux")]
 
+use std::collections::HashSet;
 use std::fs::File;
 
-use super::{FileId, Mode};
+use super::{FileId, Mode, Tie};
+
+/// Whether the descriptors of other processes can be seen here, as far as they are this user's.
+pub const SHOWS_DESCRIPTORS: bool = false;
 
 /// Not to be had from this system's kernel.
-#[derive(Debug)]
-pub struct Waiters;
-
-impl Waiters {
-    /// Asks nobody.
-    pub fn now() -> Self {
-        Self
-    }
-
-    /// Not to be had.
-    pub fn of(&self, _: FileId) -> Option<Vec<u32>> {
-        None
-    }
+pub fn blocked() -> Option<Vec<(u32, u64)>> {
+    None
 }
 
-/// Not to be had from this system's kernel.
-pub fn descriptor_holders(_: FileId) -> Vec<u32> {
+/// Of nobody can the descriptors be seen.
+pub fn everyone() -> Vec<u32> {
     Vec::new()
 }
 
-/// Not to be had from this system's kernel.
-pub fn inheritors(_: FileId) -> Vec<u32> {
-    Vec::new()
+/// Not to be seen.
+pub fn ties(_: u32, _: &HashSet<u64>) -> Option<Vec<(FileId, Tie)>> {
+    None
 }
 
 /// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
@@ -41,11 +34,6 @@ pub fn may_hold_lock(_: u32, _: FileId) -> bool {
 #[must_use]
 pub fn lock_on(_: &File) -> Option<Mode> {
     None
-}
-
-/// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
-pub fn inherits_lock(_: FileId) -> bool {
-    false
 }
 
 /// Not to be had from this system's kernel.

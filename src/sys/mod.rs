@@ -41,6 +41,20 @@ pub enum Mode {
     Exclusive,
 }
 
+/// What a descriptor of a process has to do with the file that it is open on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tie {
+    /// It is open on it: every descriptor is, whatever else it has to do with it.
+    Open,
+    /// A flock is held through it.
+    Lock {
+        /// The process that took it, or 0 where that cannot be told.
+        taker: u32,
+    },
+    /// It has this place in the queue for the lock; the lowest is the first.
+    Place(u64),
+}
+
 /// What gtlock asks of a file at a lock path.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {

@@ -203,3 +203,117 @@ fn the_command_line_of_another_user_is_shown_escaped() {
     assert!(shown.iter().all(|text| !is_wild(text) && text.contains("title")), "{shown:?}");
     assert!(shown[0].contains(&holder.pid().to_string()), "{shown:?}");
 }
+
+/// A file system that does not answer: a FUSE daemon that is stopped. Like a network mount whose server is gone.
+struct DeadMount {
+    bindfs: std::process::Child,
+    mount: std::path::PathBuf,
+    // Removed after the rest.
+    _dir: tempfile::TempDir,
+}
+
+impl DeadMount {
+    /// `None`, and a word about it, where nothing can be mounted. `before` is done while it still answers.
+    fn new(what: &str, before: impl FnOnce(&Path)) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let [source, mount] = ["source", "mount"].map(|name| dir.path().join(name));
+        fs::create_dir(&source).expect("it can be made");
+        fs::create_dir(&mount).expect("it can be made");
+        // Nothing is cached: whoever asks waits.
+        let mut bindfs = Command::new("bindfs");
+        bindfs
+            .args(["-f", "-o", "attr_timeout=0,entry_timeout=0"])
+            .args([&source, &mount])
+            .stderr(Stdio::null());
+        let Ok(mut bindfs) = bindfs.spawn() else {
+            skip(what, "no bindfs");
+            return None;
+        };
+        let device = |path: &Path| fs::metadata(path).expect("it is there").dev();
+        let mut has_failed = false;
+        crate::common::eventually("it is mounted", || {
+            has_failed = bindfs.try_wait().expect("it is ours to wait for").is_some();
+            has_failed || device(&mount) != device(&source)
+        });
+        if has_failed {
+            skip(what, "nothing can be mounted");
+            return None;
+        }
+        before(&mount);
+        let mount = Self { bindfs, mount, _dir: dir };
+        mount.send(nix::sys::signal::Signal::SIGSTOP);
+        crate::common::eventually("it is stopped", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", mount.bindfs.id())).expect("it is there");
+            stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('T'))
+        });
+        Some(mount)
+    }
+
+    fn send(&self, signal: nix::sys::signal::Signal) {
+        let pid = i32::try_from(self.bindfs.id()).expect("a process ID");
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).expect("it is ours");
+    }
+}
+
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        let _ = self.bindfs.kill(); // with the daemon the mount is dead for good, and whoever waits gets an error
+        let _ = self.bindfs.wait();
+        let _ = Command::new("umount").arg("-l").arg(&self.mount).stderr(Stdio::null()).status();
+    }
+}
+
+/// What explains a lock, or could.
+fn all_answer(data: &Path) {
+    for (arguments, code) in [
+        (&["try", "-q", "--write"][..], 75),
+        (&["try", "--write"], 75),
+        (&["run", "--timeout=10ms", "--write"], 75),
+        (&["run", "-v", "--timeout=10ms", "--read"], 75),
+        (&["status"], 0),
+        (&["status", "--json"], 0),
+    ] {
+        gtlock()
+            .args(arguments)
+            .arg(data)
+            .args((code != 0).then_some(["--", "true"]).into_iter().flatten())
+            .assert()
+            .code(code);
+    }
+}
+
+#[test]
+fn a_dead_mount_among_the_descriptors_of_others_holds_nobody_up() {
+    let what = "a dead mount";
+    let (_dir, data) = data();
+    let (_other, unrecorded) = crate::common::data();
+    let (mut holder, mut bystander) = (None, None);
+    let mount = DeadMount::new(what, |mount| {
+        // A holder that logs there, and a process that has nothing to do with any lock.
+        let log = fs::File::create(mount.join("log")).expect("it can be made");
+        let mut request = gtlock_process();
+        holder = Some(Holder::start(request.args(["run", "--write"]).arg(&data).stderr(log)));
+        let mut sleep = Command::new("sleep");
+        let file = fs::File::open(mount.join("log")).expect("it is there");
+        bystander = Some(sleep.arg("100").stdin(file).spawn().expect("sleep runs"));
+    });
+    let (Some(mount), Some(holder), Some(mut bystander)) = (mount, holder, bystander) else { return };
+    all_answer(&data);
+
+    // Of a lock that another program holds everybody's descriptors are looked through, by a waiter too.
+    crate::common::assert_free(&unrecorded);
+    let flock = Holder::running(process("flock").arg(crate::common::lock_file(&unrecorded)).arg("cat"));
+    all_answer(&unrecorded);
+    let mut waiter = gtlock_process();
+    waiter.args(["run", "-v", "--write"]).arg(&unrecorded).args(["--", "echo", "ran"]);
+    let mut waiter = waiter.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let said = crate::common::Lines::of(waiter.stderr.take().expect("it is piped"));
+    let waits = said.line();
+    assert!(waits.contains(&format!("waiting: held for writing by {} (flock ", flock.pid())), "{waits}");
+    flock.release();
+    assert!(end_of(&mut waiter).success());
+    drop(mount);
+    bystander.kill().expect("it is ours");
+    end_of(&mut bystander);
+    holder.release();
+}

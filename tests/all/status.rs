@@ -281,26 +281,111 @@ fn a_lock_file_with_a_time_that_cannot_be_told_has_none() {
 }
 
 #[test]
-fn a_process_younger_than_the_record_is_not_shown_as_the_holder() {
+fn a_process_that_holds_nothing_is_not_shown_as_the_holder() {
     let (dir, data) = data();
     let me = std::process::id();
     write_record(&data, &format!("{me}\n"));
-    let age = |seconds| {
-        let lock = fs::File::options().write(true).open(lock_file(&data)).expect("it is there");
-        lock.set_modified(SystemTime::now() - Duration::from_secs(seconds)).expect("it is ours");
-    };
-    age(0);
-    // Nor is one that has not the file open: it has the number of a holder in another PID namespace.
-    assert_eq!(status_of(&data)["holders"][0]["alive"], json!(!cfg!(target_os = "linux")));
-    let _open = fs::File::open(lock_file(&data)).expect("it is there");
-    assert_eq!(status_of(&data)["holders"][0]["alive"], json!(true));
-    age(3600);
+    let not_me = json!({"pid": me, "alive": false, "command": null, "evidence": "record"});
+    // Be it that it has the file open.
+    let open = fs::File::options().read(true).write(true).open(lock_file(&data)).expect("it is there");
     let lock = status_of(&data);
-    assert_eq!(lock["state"], json!("stale"));
-    assert_eq!(lock["holders"], json!([{"pid": me, "alive": false, "command": null, "evidence": "record"}]));
+    assert_eq!((&lock["state"], &lock["holders"]), (&json!("stale"), &json!([not_me])));
+    open.set_modified(SystemTime::now() - Duration::from_hours(1)).expect("it is ours");
     let shown = table(dir.path(), &[]);
     let row = format!(r"\nstale +- +{me} +no +1h [0-9a-z ]* +\.gastown/locks/state\.json\.lock +-\n$");
     assert!(predicate::str::is_match(row).expect("a pattern").eval(&shown), "{shown}");
+
+    // Nor while another holds it, whose time the record does not tell.
+    let Some(other) = flock_holder(crate::common::process("flock").arg(lock_file(&data)).arg("cat")) else {
+        return;
+    };
+    let lock = status_of(&data);
+    assert_eq!((&lock["state"], &lock["since"]), (&json!("held"), &json!(null)));
+    assert_eq!((&lock["holders"][0], &lock["holders"][1]["pid"]), (&not_me, &json!(other.pid())));
+    let shown = table(dir.path(), &[]);
+    let row = format!(r"\nheld +write +{} +yes +- +.* flock .* \(not recorded\)\n$", other.pid());
+    assert!(predicate::str::is_match(row).expect("a pattern").eval(&shown), "{shown}");
+    let said = format!(r"busy: held for writing by {} \(flock [^)]*\)\n$", other.pid());
+    let said = predicate::str::is_match(said).expect("a pattern");
+    gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stderr(said);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_recorded_holder_is_known_whatever_the_clock_says() {
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    let lock = fs::File::options().write(true).open(lock_file(&data)).expect("it is there");
+    lock.set_modified(SystemTime::now() - Duration::from_hours(1)).expect("it is ours"); // it started later
+    let found = status_of(&data)["holders"].clone();
+    assert_eq!(
+        (found.as_array().map(Vec::len), &found[0]["pid"]),
+        (Some(1), &json!(holder.pid())),
+        "{found}"
+    );
+    assert_eq!((&found[0]["alive"], &found[0]["evidence"]), (&json!(true), &json!("record")));
+    assert!(!table(dir.path(), &[]).contains("recorded"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn of_processes_that_share_a_lock_the_topmost_is_shown() {
+    let (dir, data) = data();
+    let mut request = gtlock_process();
+    request.args(["run", "--direct", "--write"]).arg(&data);
+    let crowd = "for i in 1 2 3 4 5; do sleep 100 & done; cat; kill $(jobs -p)";
+    let mut holder = Holder::running(request.args(["--", "sh", "-c", crowd]));
+    let holders = || {
+        let (_, document) = document(dir.path(), &words(&["--direct", "state.json"]));
+        let holders = document["locks"][0]["holders"].as_array().expect("a list");
+        holders.iter().map(|holder| holder["pid"].clone()).collect::<Vec<_>>()
+    };
+    let gtlock = holder.pid();
+    assert_eq!(holders(), [json!(gtlock)]);
+    let shell = fs::read_to_string(format!("/proc/{gtlock}/task/{gtlock}/children")).expect("Linux tells");
+    holder.kill();
+    assert_eq!(holders(), [json!(shell.trim().parse::<u32>().expect("one number"))]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn waiters_are_shown_in_the_order_of_their_places() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    // As gtlock queues: each waiter has locked a byte of the lock file, far out.
+    let mut waiters = [5, 3, 4].map(|place| {
+        let file = fs::File::options().read(true).write(true).open(lock_file(&data)).expect("it is there");
+        #[allow(clippy::cast_possible_truncation, reason = "the types differ between C libraries")]
+        let (l_type, l_whence) = (nix::libc::F_WRLCK as _, nix::libc::SEEK_SET as _);
+        let byte = nix::libc::flock { l_type, l_whence, l_start: (1 << 62) + place, l_len: 1, l_pid: 0 };
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&byte)).expect("it is free");
+        let waiter = Command::new("sleep").arg("100").stdin(file).spawn().expect("sleep runs");
+        (place, waiter)
+    });
+    let places: Vec<_> = {
+        waiters.sort_by_key(|(place, _)| *place);
+        waiters.iter().map(|(_, waiter)| json!(waiter.id())).collect()
+    };
+    // And one that knows of no places, after them.
+    let mut flock = Command::new("flock").arg(lock_file(&data)).arg("true").spawn().expect("flock runs");
+    crate::common::waits_in_kernel(flock.id(), &data);
+    let shown = status_of(&data)["waiters"].clone();
+    let shown: Vec<_> =
+        shown.as_array().expect("a list").iter().map(|waiter| waiter["pid"].clone()).collect();
+    assert_eq!(shown, [&places[..], &[json!(flock.id())]].concat());
+    let rows = table(dir.path(), &[]);
+    let rows: Vec<_> = rows.lines().filter(|row| row.starts_with("waits ")).collect();
+    assert!(
+        rows.len() == 4 && rows.iter().zip(&shown).all(|(row, pid)| row.contains(&pid.to_string())),
+        "{rows:?}"
+    );
+    for (_, waiter) in &mut waiters {
+        waiter.kill().expect("it is ours");
+        end_of(waiter);
+    }
+    holder.release();
+    assert!(end_of(&mut flock).success());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::{Shown, words};
 use crate::cmd::json;
-use crate::lock::{Error, Evidence, Holder};
-use crate::process::{Liveness, Processes};
+use crate::lock::{Error, Evidence, Holder, Waiter};
+use crate::process::Liveness;
 
 /// The JSON document.
 #[derive(Serialize)]
@@ -41,10 +41,10 @@ struct ProcessEntry {
 }
 
 /// Prints the document.
-pub fn print(locks: &[Shown], errors: &[Error], processes: &mut Processes) -> io::Result<()> {
-    let mut entry = |Shown { lock: path, inspection, waiters }: &Shown| {
+pub fn print(locks: &[Shown], errors: &[Error]) -> io::Result<()> {
+    let entry = |Shown { lock: path, inspection }: &Shown| {
         let (state, mode) = words(inspection.state);
-        let waiter = |&pid: &u32| process_entry(pid, &processes.look_at(pid), None);
+        let waiter = |waiter: &Waiter| process_entry(waiter.pid, &waiter.liveness, None);
         LockEntry {
             lock: path.to_string_lossy().into_owned(),
             state,
@@ -52,12 +52,12 @@ pub fn print(locks: &[Shown], errors: &[Error], processes: &mut Processes) -> io
             since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
             seconds: inspection.since.map(seconds_ago),
             holders: inspection.holders.iter().map(holder_entry).collect(),
-            waiters: waiters.as_ref().map(|pids| pids.iter().map(waiter).collect()),
+            waiters: inspection.waiters.as_ref().map(|all| all.iter().map(waiter).collect()),
         }
     };
     json::print(&Document {
         version: 1,
-        locks: locks.iter().map(&mut entry).collect(),
+        locks: locks.iter().map(entry).collect(),
         errors: errors.iter().map(ToString::to_string).collect(),
     })
 }
@@ -69,7 +69,7 @@ fn seconds_ago(since: SystemTime) -> f64 {
 fn holder_entry(holder: &Holder) -> ProcessEntry {
     let evidence = match holder.evidence {
         Evidence::Record => "record",
-        Evidence::Descriptor => "descriptor",
+        Evidence::Inherited | Evidence::Descriptor => "descriptor",
     };
     process_entry(holder.pid, &holder.liveness, Some(evidence))
 }

@@ -7,28 +7,26 @@ use tabwriter::TabWriter;
 use super::{Shown, words};
 use crate::cmd::{holders, report};
 use crate::escape::Escaped;
-use crate::lock::{Evidence, Holder, State};
-use crate::process::{Liveness, Processes};
+use crate::lock::{Evidence, Holder, State, Waiter};
+use crate::process::Liveness;
 
 /// Prints it; nothing where there are no locks.
-pub fn print(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::Result<()> {
+pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
     if locks.is_empty() {
         return Ok(());
     }
     let mut table = TabWriter::new(Vec::new());
     writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
-    for Shown { lock: path, inspection, waiters } in locks {
+    for Shown { lock: path, inspection } in locks {
         let (state, mode) = words(inspection.state);
         let since = inspection.since.map_or("-".to_owned(), report::age);
         let lock = Escaped::new(path);
         for holder in &inspection.holders {
             let alive = if holder.is_alive() { "yes" } else { "no" };
-            let is_recorded = |holder: &Holder| holder.evidence == Evidence::Record;
             let remark = match holder.evidence {
-                Evidence::Descriptor if direct => "", // there is no record: of nobody it is known who was first
-                Evidence::Descriptor if inspection.holders.iter().any(is_recorded) => " (inherited the lock)",
-                Evidence::Descriptor => " (not recorded)",
-                Evidence::Record => "",
+                Evidence::Inherited => " (inherited the lock)",
+                Evidence::Descriptor if !direct => " (not recorded)",
+                Evidence::Descriptor | Evidence::Record => "",
             };
             let command = command(&holder.liveness);
             writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{remark}", holder.pid)?;
@@ -45,8 +43,8 @@ pub fn print(locks: &[Shown], direct: bool, processes: &mut Processes) -> io::Re
                 State::Stale => {}
             }
         }
-        for &pid in waiters.iter().flatten() {
-            let command = command(&processes.look_at(pid));
+        for Waiter { pid, liveness } in inspection.waiters.iter().flatten() {
+            let command = command(liveness);
             writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
         }
     }
