@@ -39,16 +39,41 @@ pub fn age(since: SystemTime) -> String {
     duration(since.elapsed().unwrap_or_default())
 }
 
-/// A duration as people say it: to the second; below ten seconds to the tenth of one, below one second to
-/// the tenth of a millisecond.
+/// A duration as people say it: in milliseconds below one second, to the tenth of a second below ten, then to the
+/// second.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
-    let unit = match duration.as_secs() {
-        0 => 100_000,
-        1..10 => 100_000_000,
-        _ => 1_000_000_000,
-    };
-    let nanos = duration.as_nanos() / unit * unit;
-    let rounded = Duration::from_nanos(nanos.try_into().unwrap_or(u64::MAX));
-    humantime::format_duration(rounded).to_string()
+    match (duration.as_secs(), duration.as_millis()) {
+        (_, 0) => "under 1ms".to_owned(),
+        (0, millis) => format!("{millis}ms"),
+        (seconds @ 1..10, _) => match duration.subsec_millis() / 100 {
+            0 => format!("{seconds}s"),
+            tenths => format!("{seconds}.{tenths}s"),
+        },
+        (seconds, _) => humantime::format_duration(Duration::from_secs(seconds)).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_said_as_people_say_them() {
+        for (micros, said) in [
+            (0, "under 1ms"),
+            (999, "under 1ms"),
+            (300_100, "300ms"),
+            (999_999, "999ms"),
+            (1_000_000, "1s"),
+            (1_049_000, "1s"),
+            (2_550_000, "2.5s"),
+            (9_999_999, "9.9s"),
+            (10_900_000, "10s"),
+            (90_500_000, "1m 30s"),
+            (3_600_000_000, "1h"),
+        ] {
+            assert_eq!(duration(Duration::from_micros(micros)), said);
+        }
+    }
 }
