@@ -24,7 +24,8 @@ pub fn who_holds(target: &Target) -> String {
     match lock::inspect(target.lock(), target.kind(), &mut processes) {
         Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
             let purpose = purpose(mode);
-            let since = since.map_or(String::new(), |since| format!(" for {}", report::age(since)));
+            let comma = if holders.iter().any(is_stopped) { "," } else { "" };
+            let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
             // Readers share: one that is refused nevertheless was refused by a gate.
             let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
                 ", and a writer waits"
@@ -67,12 +68,18 @@ fn names(holders: &[Holder]) -> String {
 }
 
 fn name(holder: &Holder) -> String {
+    let stopped = if is_stopped(holder) { ", stopped" } else { "" };
     match &holder.liveness {
         Liveness::Alive(process) if !process.command.is_empty() => {
-            format!("{} ({})", holder.pid, shortened(&command_line(&process.command)))
+            format!("{} ({}){stopped}", holder.pid, shortened(&command_line(&process.command)))
         }
-        _ => holder.pid.to_string(),
+        _ => format!("{}{stopped}", holder.pid),
     }
+}
+
+/// Whether a holder is stopped, so that it will not release the lock before somebody lets it go on.
+pub fn is_stopped(holder: &Holder) -> bool {
+    matches!(&holder.liveness, Liveness::Alive(process) if process.is_stopped)
 }
 
 /// The command line of a holder, safe to print. Of a gtlock the command that it runs.

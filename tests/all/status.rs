@@ -329,6 +329,24 @@ fn a_recorded_holder_is_known_whatever_the_clock_says() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn a_holder_that_is_stopped_is_called_stopped() {
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    let send = |signal| {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(holder.pid()).expect("a process ID"));
+        nix::sys::signal::kill(pid, signal).expect("it is ours");
+    };
+    send(nix::sys::signal::Signal::SIGSTOP);
+    crate::common::eventually("it is stopped", || table(dir.path(), &[]).contains(" stopped "));
+    let said = format!(r"busy: held for writing by {} \(cat\), stopped, for [0-9.ms]+\n$", holder.pid());
+    let said = predicate::str::is_match(said).expect("a pattern");
+    gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stderr(said);
+    send(nix::sys::signal::Signal::SIGCONT);
+    holder.release();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn of_processes_that_share_a_lock_the_topmost_is_shown() {
     let (dir, data) = data();
     let mut request = gtlock_process();

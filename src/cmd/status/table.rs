@@ -22,7 +22,11 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
         let since = inspection.since.map_or("-".to_owned(), report::age);
         let lock = Escaped::new(path);
         for holder in &inspection.holders {
-            let alive = if holder.is_alive() { "yes" } else { "no" };
+            let alive = match holder.is_alive() {
+                true if holders::is_stopped(holder) => "stopped",
+                true => "yes",
+                false => "no",
+            };
             let remark = match holder.evidence {
                 Evidence::Inherited => " (inherited the lock)",
                 Evidence::Descriptor if !direct => " (not recorded)",
