@@ -4,6 +4,7 @@ mod below;
 pub mod clean;
 mod habits;
 mod holders;
+mod inquiry;
 mod json;
 mod meant;
 mod narrate;

@@ -1,17 +1,18 @@
-//! What `run` and `try` tell of their locks.
+//! What `run` and `try` print about their locks.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::inquiry::{Answer, Inquiry};
 use super::{holders, report};
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Kind, Target, Waiting};
 use crate::sys::{self, FileId};
 
-/// How long a wait lasts before it is told of in a line; with `-v`, that is said at once.
+/// How long a wait lasts before a line is printed about it; with `-v` that happens at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The same on a terminal, where the line is live and goes away again; with `-v`, a line that stays.
@@ -20,13 +21,21 @@ const PATIENCE_ON_TERMINAL: Duration = Duration::from_millis(100);
 /// How often the live line is brought up to date.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Tells of locks on standard error, as much as the options ask for. Of what is held or waited for, it tells only
-/// while that takes no wait: a terminal may be stopped (Ctrl-S), a pipe full.
+/// How often to see whether there is an answer to who holds a lock.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// The answer where none came in time.
+const UNKNOWN: &str = "held, but who holds it cannot be found out in time";
+
+/// Prints on standard error what becomes of locks, as much as the options ask for. What is held or waited for is
+/// kept from nothing by it: who holds a lock is found out on another thread, and a line about a wait is printed
+/// only while that takes no wait itself. A terminal may be stopped (Ctrl-S), a pipe full.
 pub struct Narrator {
     quiet: bool,
     verbose: bool,
     on_terminal: bool,
     started: Instant,
+    asked: Option<(Target, Inquiry<String>)>,
     live: Option<ProgressBar>,
 }
 
@@ -35,16 +44,17 @@ impl Narrator {
     #[must_use]
     pub fn new(args: &LockArgs) -> Self {
         let (quiet, verbose) = (args.quiet, args.verbose);
-        Self { quiet, verbose, on_terminal: io::stderr().is_terminal(), started: Instant::now(), live: None }
+        let on_terminal = io::stderr().is_terminal() && !ProgressDrawTarget::stderr().is_hidden();
+        Self { quiet, verbose, on_terminal, started: Instant::now(), asked: None, live: None }
     }
 
-    /// Tells of a wait; says when to be asked again.
+    /// Prints a line about a wait; returns when to be asked again.
     pub fn waits(&mut self, waiting: Waiting<'_>) -> Option<Duration> {
         let Waiting { target, elapsed } = waiting;
         if self.quiet {
             return None;
         }
-        let is_live = self.on_terminal && !self.verbose && !ProgressDrawTarget::stderr().is_hidden();
+        let is_live = self.on_terminal && !self.verbose && sys::is_in_foreground();
         let patience = match (self.verbose, is_live) {
             (true, _) => Duration::ZERO,
             (false, true) => PATIENCE_ON_TERMINAL,
@@ -53,32 +63,52 @@ impl Narrator {
         if elapsed < patience {
             return Some(patience.saturating_sub(elapsed));
         }
-        if !sys::stderr_is_ready() {
+        if !sys::stderr_is_ready() || (self.live.is_some() && !is_live) {
             return Some(REFRESH);
         }
+        let who = match self.ask(target).poll() {
+            Answer::Known(who) => {
+                self.asked = None;
+                who
+            }
+            Answer::Pending => return Some(GLANCE),
+            Answer::Late => UNKNOWN.to_owned(),
+        };
         if !is_live {
-            say(&format!("{}: waiting: {}", shown(target), holders::who_holds(target)));
+            say(&format!("{}: waiting: {who}", shown(target)));
             return None;
         }
-        let waited = report::duration(Duration::from_secs(elapsed.as_secs()));
-        let line = format!("gtlock: {}: waiting for {waited}: {}", shown(target), holders::who_holds(target));
+        let seconds = match elapsed.as_secs() {
+            0 => String::new(),
+            seconds => format!(" for {}", report::duration(Duration::from_secs(seconds))),
+        };
         let bar = self.live.get_or_insert_with(|| {
             let style = ProgressStyle::with_template("{wide_msg}");
             ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
-        bar.set_message(line);
+        bar.set_message(format!("gtlock: {}: waiting{seconds}: {who}", shown(target)));
         Some(REFRESH)
     }
 
-    /// Tells why a lock was not obtained.
+    /// Prints why a lock was not obtained.
     pub fn refused(&mut self, target: &Target, why: &str) {
         self.end_live_line();
         if !self.quiet {
-            report::say(&format!("{}: {why}: {}", shown(target), holders::who_holds(target)));
+            let who = self.ask(target).wait();
+            report::say(&format!("{}: {why}: {}", shown(target), who.as_deref().unwrap_or(UNKNOWN)));
         }
     }
 
-    /// Tells how long the locks took.
+    /// The question who holds a lock, unless it is asked already.
+    fn ask(&mut self, target: &Target) -> &Inquiry<String> {
+        if self.asked.as_ref().is_none_or(|(about, _)| about != target) {
+            let about = target.clone();
+            self.asked = Some((target.clone(), Inquiry::new(move || holders::who_holds(&about))));
+        }
+        &self.asked.as_ref().expect("it has just been asked").1
+    }
+
+    /// Prints how long the locks took.
     pub fn locked(&mut self, guard: &Guard) {
         self.end_live_line();
         if self.verbose {
@@ -104,7 +134,8 @@ impl Narrator {
             return;
         }
         for (target, id) in targets {
-            if let Some(who) = holders::inheritors(*id) {
+            let id = *id;
+            if let Some(who) = Inquiry::new(move || holders::inheritors(id)).wait().flatten() {
                 report::say(&format!(
                     "{}: the command was cut off; the lock stays with {who}",
                     shown(target)
@@ -113,7 +144,7 @@ impl Narrator {
         }
     }
 
-    /// Tells how long the locks were held.
+    /// Prints how long the locks were held.
     pub fn released(&self, targets: &[(Target, FileId)], held: Duration) {
         if self.verbose {
             for (target, _) in targets {
@@ -124,7 +155,7 @@ impl Narrator {
 
     fn end_live_line(&mut self) {
         match self.live.take() {
-            Some(live) if sys::stderr_is_ready() => live.finish_and_clear(),
+            Some(live) if sys::stderr_is_ready() && sys::is_in_foreground() => live.finish_and_clear(),
             live => std::mem::forget(live), // whose drop would write as well
         }
     }

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
 use nix::sys::stat::{FileStat, SFlag, fstat};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use super::{Access, FileId, Missing, Stat};
 
@@ -235,6 +235,12 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
 pub fn stderr_is_ready() -> bool {
     let stderr = io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
+}
+
+/// Whether this process is in the foreground of the terminal that is its standard error. In the background, or on
+/// a terminal that is not its own, what it draws would get between what others print and what is typed.
+pub fn is_in_foreground() -> bool {
+    tcgetpgrp(io::stderr()) == Ok(getpgrp())
 }
 
 /// Whether somebody may run a file.

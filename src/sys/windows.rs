@@ -66,6 +66,11 @@ pub fn remove_lock(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether this process is in the foreground of its terminal: there is no background here.
+pub fn is_in_foreground() -> bool {
+    true
+}
+
 /// Repeats what is refused because of somebody who will be done in a moment: an editor of the record, a
 /// virus scanner, or the last who has a file open that was removed (only then its name is free, except on
 /// NTFS).

@@ -104,6 +104,12 @@ fn a_holder_in_another_pid_namespace_is_never_taken_for_none() {
     gtlock().args(["clean", "-q"]).arg(lock_file(&data).parent().expect("a directory")).assert().success();
     assert_held(&data);
 
+    // Nor for the one that asks, whose number there may be the same.
+    let script = r#"exec gtlock try --write "$1" -- true"#;
+    let unseen =
+        predicate::str::ends_with("busy: held for writing by a process that cannot be seen from here\n");
+    to_its_end(unshared(what, &options, script, &data).expect("as before")).assert().code(75).stderr(unseen);
+
     // And from there, a holder here.
     let here = data.with_file_name("here.json");
     let writer = Holder::writer(&here);
@@ -170,6 +176,27 @@ fn a_process_that_has_got_the_number_of_a_dead_holder_is_not_the_holder() {
     let said = String::from_utf8_lossy(&output.stdout);
     let expected = [r#""state": "stale""#, r#""alive": false"#, "try: 0\n"];
     assert!(expected.iter().all(|expected| said.contains(expected)), "{output:?}");
+}
+
+#[test]
+fn a_number_in_the_record_that_tells_nothing_does_not_make_a_free_lock_busy() {
+    let (dir, data) = data();
+    let what = "a record of somebody who cannot be looked at";
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).expect("it is ours");
+    assert_free(&data);
+    for pid in ["1", "4194305"] {
+        fs::write(lock_file(&data), format!("{pid}\n")).expect("it can be written");
+        fs::set_permissions(lock_file(&data), PermissionsExt::from_mode(0o666)).expect("it is ours");
+        // Refused once, as by the look of a status.
+        let Some(mut strace) = crate::common::unprivileged("strace", what) else { return };
+        strace.args(["-f", "-o", "/dev/null", "-e", "inject=flock:error=EAGAIN:when=1"]);
+        strace.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write"]).arg(&data);
+        let output = to_its_end(strace).output().expect("strace runs");
+        if output.status.code() == Some(1) {
+            return skip(what, "strace may not trace");
+        }
+        assert!(output.status.success(), "{pid}: {output:?}");
+    }
 }
 
 #[test]

@@ -317,3 +317,33 @@ fn a_dead_mount_among_the_descriptors_of_others_holds_nobody_up() {
     end_of(&mut bystander);
     holder.release();
 }
+
+#[test]
+fn a_process_of_which_nothing_can_be_read_delays_no_lock_and_no_answer() {
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    // As where its memory is locked by a thread that hangs.
+    let stuck = |arguments: &[&str]| {
+        let mut strace = process("strace");
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(format!("/proc/{}/status", holder.pid()));
+        strace.args(["-e", "trace=open,openat", "-e", "inject=open,openat:delay_enter=600s"]);
+        strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&data).args(["--", "true"]);
+        strace
+    };
+    let unknown = "held, but who holds it cannot be found out in time";
+    for arguments in [&["try", "--write"][..], &["run", "--timeout=1ms", "--read"]] {
+        let output = to_its_end(stuck(arguments)).output().expect("it runs");
+        if output.status.code() == Some(1) {
+            return skip("a process of which nothing can be read", "no strace, or it may not trace");
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(75) && said.ends_with(&format!("{unknown}\n")), "{output:?}");
+    }
+    // A wait that is explained ends with the release.
+    let mut waiter = stuck(&["run", "-v", "--write"]).stderr(Stdio::piped()).spawn().expect("it starts");
+    let said = crate::common::Lines::of(waiter.stderr.take().expect("it is piped"));
+    let waits = said.line();
+    assert!(waits.ends_with(&format!("waiting: {unknown}")), "{waits}");
+    holder.release();
+    assert!(end_of(&mut waiter).success());
+}
