@@ -10,7 +10,7 @@ use super::{holders, report};
 use crate::cli::LockArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Kind, Target, Waiting};
-use crate::sys::{self, FileId};
+use crate::sys::{self, Event, FileId};
 
 /// How long a wait lasts before a line is printed about it; with `-v` that happens at once.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -124,6 +124,15 @@ impl Narrator {
                     "{}: locked for {purpose} after {took}{absent}{unrecorded}",
                     shown(locked.target())
                 ));
+            }
+        }
+    }
+
+    /// Says what happens while a command runs: errors all of it.
+    pub fn happens(event: &Event) {
+        match event {
+            Event::NotPassedOn { signal, process, error } => {
+                say(&format!("{signal} cannot be passed on to the command, process {process}: {error}"));
             }
         }
     }

@@ -13,7 +13,10 @@ use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended, Incoming};
+use crate::sys::{self, Ended, Incoming, Launch};
+
+/// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
+const MAX_VARIABLE: usize = 100 << 10;
 
 /// Runs a command under locks.
 ///
@@ -136,11 +139,23 @@ fn execute(
         guard.make_inheritable().map_err(io::Error::other)?;
     }
     let variable = (HELD_VARIABLE, &*guard.held_variable());
-    if args.no_fork {
-        match sys::become_command(command, variable)? {}
-    }
-    let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
-    sys::run(command, variable, close, signals)
+    let started = if args.no_fork {
+        sys::become_command(command, variable).map(|never| match never {})
+    } else {
+        let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
+        let launch = Launch { command, variable, close };
+        sys::run(&launch, signals, &mut Narrator::happens)
+    };
+    started.map_err(|e| match e.kind() {
+        ErrorKind::ArgumentListTooLong if variable.1.len() > MAX_VARIABLE => {
+            let locks = guard.locks().count();
+            io::Error::other(format!(
+                "{locks} locks are too many for one command: {HELD_VARIABLE}, which names them, is {} bytes long",
+                variable.1.len()
+            ))
+        }
+        _ => e,
+    })
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.

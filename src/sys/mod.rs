@@ -9,7 +9,8 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::io;
 
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::*;
@@ -94,6 +95,35 @@ pub enum Access {
     /// To be changed.
     Write,
 }
+
+/// A command to be run, and what is different for it from this process.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// Its words.
+    pub command: &'a [OsString],
+    /// A variable that is set in its environment: name and value.
+    pub variable: (&'a str, &'a OsStr),
+    /// Descriptors that it does not get.
+    pub close: &'a [i32],
+}
+
+/// What somebody may want to know while a command runs.
+#[derive(Debug)]
+pub enum Event {
+    /// A signal could not be passed on to it.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
+    NotPassedOn {
+        /// The signal, by its name.
+        signal: String,
+        /// The command's process.
+        process: u32,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+/// Is told while a command runs.
+pub type OnEvent<'a> = &'a mut dyn FnMut(&Event);
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

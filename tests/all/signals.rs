@@ -6,11 +6,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 use crate::common::{
-    LISTEN, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, process, shell, skip,
-    to_its_end,
+    LISTEN, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, process,
+    shell, skip, to_its_end,
 };
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp};
 use predicates::prelude::*;
 
@@ -218,6 +220,29 @@ fn a_command_that_cannot_be_run_is_126_and_one_that_is_not_there_127() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn what_is_said_of_a_command_that_cannot_be_run_keeps_no_lock_and_can_be_ended() {
+    let (_dir, data) = data();
+    let (_reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).expect("a pipe");
+    while nix::unistd::write(&writer, &[0; 1024]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("it can be set"); // whoever writes more waits
+    for way in WAYS {
+        let mut gtlock = gtlock_process();
+        gtlock.args(way).arg(&data).args(["--", "/no/such/program"]);
+        gtlock.stderr(writer.try_clone().expect("a descriptor"));
+        let mut gtlock = gtlock.spawn().expect("it starts");
+        let waits_in = format!("/proc/{}/wchan", gtlock.id());
+        eventually("gtlock writes", || {
+            fs::read_to_string(&waits_in).is_ok_and(|place| place.contains("pipe"))
+        });
+        assert_free(&data);
+        let pid = Pid::from_raw(gtlock.id().try_into().expect("a process ID"));
+        kill(pid, Signal::SIGTERM).expect("it is there");
+        assert_eq!(end_of(&mut gtlock).signal(), Some(libc::SIGTERM));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_runtime_that_refuses_clone3_does_not_keep_a_command_from_being_started() {
     let (_dir, data) = data();
     for error in ["EPERM", "ENOSYS"] {
@@ -230,6 +255,31 @@ fn a_runtime_that_refuses_clone3_does_not_keep_a_command_from_being_started() {
         to_its_end(strace).assert().code(125).stdout("").stderr(said);
         assert_free(&data);
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_cannot_be_passed_on_is_told() {
+    let (_dir, data) = data();
+    // As if the command had become another user's.
+    let Some(mut strace) = injecting("kill:error=EPERM") else { return };
+    strace.args(["gtlock", "run", "-q", "--write"]).arg(&data).args(["--", "perl", "-MPOSIX", "-e", LISTEN]);
+    let mut strace = strace.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("strace starts");
+    let heard = Lines::of(strace.stdout.take().expect("it is piped"));
+    let said = Lines::of(strace.stderr.take().expect("it is piped"));
+    let ready = heard.line();
+    let (command, gtlock) = ready.split_once(' ').expect("two process IDs");
+    let pid = |text: &str| Pid::from_raw(text.parse().expect("a process ID"));
+    for (signal, name) in [(Signal::SIGUSR1, "SIGUSR1"), (Signal::SIGTERM, "SIGTERM")] {
+        kill(pid(gtlock), signal).expect("gtlock is there");
+        let why = "Operation not permitted (os error 1)";
+        let expected = format!("gtlock: {name} cannot be passed on to the command, process {command}: {why}");
+        assert_eq!(said.line(), expected);
+    }
+    assert_held(&data);
+    kill(pid(command), Signal::SIGKILL).expect("the command is there");
+    assert_eq!(heard.line_or_end(), None);
+    end_of(&mut strace);
 }
 
 /// `strace`, to start a command with whose system calls fail; `None`, said aloud, if that cannot be done here.
@@ -332,6 +382,31 @@ fn the_lock_is_held_while_the_command_handles_a_signal_and_goes_on() {
     }
     listener.end();
     assert_free(&data);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_stops_itself_stops_gtlock_and_what_continues_gtlock_continues_it() {
+    let (_dir, data) = data();
+    let mut gtlock = gtlock_process();
+    gtlock.args(["run", "--write"]).arg(&data).args([
+        "--",
+        "sh",
+        "-c",
+        "kill -STOP $$; kill -STOP $$; exec cat",
+    ]);
+    let mut gtlock = gtlock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let pid = Pid::from_raw(gtlock.id().try_into().expect("a process ID"));
+    for _ in 0..2 {
+        eventually("gtlock is stopped", || {
+            waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG)
+                == Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP))
+        });
+        assert_held(&data);
+        kill(pid, Signal::SIGCONT).expect("it is there");
+    }
+    drop(gtlock.stdin.take());
+    assert!(end_of(&mut gtlock).success());
 }
 
 #[test]

@@ -52,6 +52,11 @@ fn act(signal: Signal, action: &SigAction) -> Option<SigAction> {
     }
 }
 
+/// What a signal is called.
+pub fn name_of(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string())
+}
+
 /// Sends a process a signal, of those too that nix does not know.
 pub fn send(process: Pid, signal: i32) -> Result<(), Errno> {
     // SAFETY: it takes numbers.

@@ -21,18 +21,14 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::core::BOOL;
 
-use super::super::Ended;
+use super::super::{Ended, Launch, OnEvent};
 
-/// Runs a command to its end, with this process's standard handles, directory and console, and its
-/// environment with `variable` set. Ctrl-C is the command's, which the console tells of it too. An error of
-/// the kind `Other` is this process's own, any other the command's.
-pub fn run(
-    command: &[OsString],
-    (name, value): (&str, &OsStr),
-    _close: &[i32],
-    _signals: &mut Incoming,
-) -> io::Result<Ended> {
-    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
+/// Runs a command to its end, with this process's standard handles, directory, console and environment, but for what
+/// is said about it. Ctrl-C is the command's, which the console tells of it too. An error of the kind `Other` is this
+/// process's own, any other the command's.
+pub fn run(launch: &Launch<'_>, _signals: &mut Incoming, _on_event: OnEvent<'_>) -> io::Result<Ended> {
+    let (program, arguments) = launch.command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let (name, value) = launch.variable;
     let job = Job::around_this_process().map_err(io::Error::other)?;
     let mut child = Command::new(program).args(arguments).env(name, value).spawn()?;
     Ok(match child.wait() {
