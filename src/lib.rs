@@ -14,3 +14,12 @@ pub use escape::Escaped;
 #[cfg(unix)]
 #[doc(hidden)]
 pub use sys::begin;
+
+/// The examples for Rust in `docs/`, run as doctests.
+#[cfg(doctest)]
+mod docs {
+    #[doc = include_str!("../docs/library.md")]
+    mod library {}
+    #[doc = include_str!("../docs/agents.md")]
+    mod agents {}
+}

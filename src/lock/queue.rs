@@ -29,7 +29,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::{Mode, flock};
-use crate::process::{Liveness, Processes};
+use crate::process::Processes;
 use crate::sys::places;
 
 /// The distance between two tickets. Below it is room for a PID.
@@ -173,7 +173,7 @@ impl<'a> Turn<'a> {
 /// at, and at worst somebody is passed by who only was slow.
 fn is_stopped(place: u64) -> bool {
     let pid = u32::try_from(place % TICKET).unwrap_or_default();
-    matches!(Processes::default().look_at(pid), Liveness::Alive(process) if process.is_stopped)
+    Processes::default().is_stopped(pid)
 }
 
 /// A place that is taken, until dropped.
