@@ -30,6 +30,8 @@ mod lifetime;
 #[cfg(target_os = "linux")]
 mod neighbours;
 #[cfg(target_os = "linux")]
+mod nested;
+#[cfg(target_os = "linux")]
 mod no_fork;
 #[cfg(target_os = "linux")]
 mod order;

@@ -1,0 +1,99 @@
+//! "Already locked" is said where a wait would never end, and nowhere else.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use predicates::prelude::*;
+
+use crate::common::{
+    Holder, assert_free, data, eventually, gtlock, gtlock_process, lock_file, shell, to_its_end,
+};
+
+#[test]
+fn a_nested_request_is_refused_where_environment_and_descriptors_were_cleared() {
+    let (_dir, data) = data();
+    let script = r#"gtlock run --write "$1" -- perl -MPOSIX -e '
+        POSIX::close($_) for 3 .. 255; delete $ENV{GTLOCK_HELD};
+        exec qw(gtlock run --timeout 60 --write), @ARGV, "--", "echo", "ran"' "$1""#;
+    let said = predicate::str::contains("already locked by process ");
+    to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(said);
+}
+
+#[test]
+fn a_daemon_that_was_left_behind_waits_for_the_lock_and_gets_it() {
+    let (dir, data) = data();
+    // The daemon asks once it is no descendant of the command any more. It has inherited the lock's descriptor.
+    let script = r#"( parent=$(exec sh -c 'echo $PPID')
+            setsid sh -c 'while [ "$(cut -d" " -f4 /proc/$$/stat)" = "$1" ]; do :; done
+                exec gtlock run --write "$2" -- touch "$2.ran"' sh "$parent" "$1" & )
+        exec cat"#;
+    let mut outer = gtlock_process();
+    outer.args(["run", "--write"]).arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(&data);
+    let outer = Holder::running(&mut outer);
+    eventually("the daemon waits in line", || line_of(&data) == 1);
+    assert!(outer.release().success());
+    eventually("the daemon gets the lock", || dir.path().join("state.json.ran").exists());
+}
+
+/// How many places are taken in the line for a lock, by whomever.
+fn line_of(data: &std::path::Path) -> usize {
+    let processes = fs::read_dir("/proc").expect("a directory").filter_map(Result::ok);
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.map(|pid: u32| crate::common::places(pid, data).count()).sum()
+}
+
+#[test]
+fn a_variable_that_names_an_ancestor_without_the_lock_accuses_nobody() {
+    let (dir, data) = data();
+    assert_free(&data);
+    let lock = fs::metadata(lock_file(&data)).expect("it is there");
+    let _holder = Holder::writer(&data);
+    for pid in [1, std::process::id()] {
+        let mut request = gtlock();
+        request.env("GTLOCK_HELD", format!("{pid}:{}:{}", lock.dev(), lock.ino()));
+        request.args(["run", "-q", "--timeout=20ms", "--write"]).arg(&data).args(["--", "true"]);
+        request.assert().code(75).stderr("");
+    }
+    if let Some(mut request) = crate::common::unprivileged("env", "a forged variable of a user") {
+        request.arg(format!("GTLOCK_HELD=1:{}:{}", lock.dev(), lock.ino()));
+        request.args(["gtlock", "run", "-q", "--timeout=20ms", "--write"]).arg(&data).args(["--", "true"]);
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        to_its_end(request).assert().code(75).stderr("");
+    }
+}
+
+#[test]
+fn a_command_that_dropped_its_callers_lock_waits_for_whoever_has_it_now() {
+    let (_dir, data) = data();
+    fs::write(&data, "").expect("it can be written");
+    // Each line that it reads is answered: with what comes next, then with the line itself.
+    let script = r#"exec gtlock run --write-fd 9 -- sh -c '
+        gtlock run --unlock-fd 9; read -r line; echo "$line"
+        read -r go; gtlock run -q --timeout 20ms --write-fd 9; echo $?
+        read -r go; gtlock run -q --write-fd 9; echo $?' 9>>"$1""#;
+    let mut outer = Holder::running(&mut shell(script, &data));
+    let other = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(&data));
+    outer.send("go");
+    assert_eq!(outer.line(), "75");
+    assert!(other.release().success());
+    outer.send("go");
+    assert_eq!(outer.line(), "0");
+    assert!(outer.release().success());
+}
+
+#[test]
+fn a_reader_inside_a_reader_joins_it_past_a_line() {
+    let (_dir, data) = data();
+    let script = r#"read -r line; echo "$line"; read -r go; gtlock run --read "$1" -- echo inner; cat"#;
+    let mut outer = gtlock_process();
+    outer.args(["run", "--read"]).arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(&data);
+    let mut outer = Holder::running(&mut outer);
+    let mut writer = gtlock_process();
+    let mut writer =
+        writer.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]).spawn().expect("it starts");
+    crate::common::waits_in_kernel(writer.id(), &data);
+    outer.send("go");
+    assert_eq!(outer.line(), "inner");
+    assert!(outer.release().success());
+    assert!(crate::common::end_of(&mut writer).success());
+}
