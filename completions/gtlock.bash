@@ -25,7 +25,7 @@ _gtlock_more() {
     case $prev in
         --read|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
-        --conflict-exit-code|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
+        --conflict-exit-code|--kill-after|--max-hold|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
     ((COMP_CWORD > 1)) && [[ $cur != -* ]] || return
     case ${COMP_WORDS[1]} in
@@ -217,7 +217,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --quiet --verbose --timeout --retry-delay --help"
+            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -289,6 +289,20 @@ _gtlock() {
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --kill-after)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -338,7 +352,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --quiet --verbose --help"
+            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -410,6 +424,20 @@ _gtlock() {
                     return 0
                     ;;
                 -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --kill-after)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 pub use self::values::is_time;
-use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status};
+use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
@@ -169,6 +169,19 @@ pub struct LockArgs {
     /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
     #[arg(short = 'F', long, conflicts_with = "close", help_heading = COMMAND)]
     pub no_fork: bool,
+
+    /// End the command when it has held the locks for TIME, and exit with status 124.
+    ///
+    /// It gets SIGTERM, and SIGKILL if it has not ended --kill-after later. What it leaves running keeps the locks
+    /// until that has ended too. The time goes on while the machine sleeps.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
+          conflicts_with = "no_fork", requires = "command", help_heading = COMMAND)]
+    pub max_hold: Option<Duration>,
+
+    /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
+          default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
+    pub kill_after: Duration,
 
     /// Say nothing but errors; a refused lock is not one.
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]

@@ -11,6 +11,8 @@ pub enum Exit {
     Command(i32),
     /// 75, or what `-E` says: the lock was not obtained.
     Refused(u8),
+    /// 124: the command was ended by `--max-hold`, as timeout(1) has it.
+    Overdue,
     /// 125: gtlock itself failed.
     Failure,
     /// 126: the command could not be run.
@@ -29,6 +31,7 @@ pub const HELP: &str = "\
 Exit status:
   N      the command's own
   75     the lock was not obtained: busy, or timed out (-E N for another)
+  124    the command was ended by --max-hold
   125    gtlock itself failed, wrong usage and \"already locked\" included
   126    the command could not be run
   127    the command was not found
@@ -57,6 +60,7 @@ impl Exit {
             Self::Success => 0,
             Self::Command(code) => code,
             Self::Refused(code) => code.into(),
+            Self::Overdue => 124,
             Self::Failure => 125,
             Self::CannotRun => 126,
             Self::NotFound => 127,

@@ -47,6 +47,14 @@ impl TypedValueParser for TimeoutParser {
     }
 }
 
+/// Reads the longest time that a command may take.
+pub fn parse_limit(text: &str) -> Result<Duration, String> {
+    match parse_time(text.trim()) {
+        Ok(Duration::ZERO) => Err("give a time above 0".to_owned()),
+        limit => limit.map_err(|why| format!("{why}; give a time like 30s, 5m or 2.5")),
+    }
+}
+
 /// Reads a timeout: a time as in [`parse_time`], 0 for ever, negative for no wait at all.
 fn parse_timeout(text: &str) -> Result<Wait, String> {
     let (negative, time) = match text.trim().strip_prefix('-') {

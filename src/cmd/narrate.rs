@@ -131,6 +131,10 @@ impl Narrator {
     /// Says what happens while a command runs: errors all of it.
     pub fn happens(event: &Event) {
         match event {
+            Event::Overdue(limit) => {
+                let limit = report::duration(*limit);
+                say(&format!("the command is ended, since it has held the lock for {limit} (--max-hold)"));
+            }
             Event::NotPassedOn { signal, process, error } => {
                 say(&format!("{signal} cannot be passed on to the command, process {process}: {error}"));
             }

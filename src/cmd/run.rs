@@ -13,7 +13,7 @@ use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended, Incoming, Launch};
+use crate::sys::{self, Ended, Incoming, Launch, Limit};
 
 /// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
@@ -143,7 +143,8 @@ fn execute(
         sys::become_command(command, variable).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
-        let launch = Launch { command, variable, close };
+        let limit = args.max_hold.map(|max| Limit { max, grace: args.kill_after });
+        let launch = Launch { command, variable, close, limit };
         sys::run(&launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
@@ -163,6 +164,7 @@ fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Ex
     let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),
+        Ok(Ended::Overdue) => Ok(Exit::Overdue),
         Ok(Ended::Killed(signal)) => Ok(Exit::Signal(signal)),
         Ok(Ended::Unknown(error)) => {
             let error = io::Error::from_raw_os_error(error);

@@ -11,6 +11,7 @@ mod windows;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::time::Duration;
 
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::*;
@@ -105,11 +106,25 @@ pub struct Launch<'a> {
     pub variable: (&'a str, &'a OsStr),
     /// Descriptors that it does not get.
     pub close: &'a [i32],
+    /// How long it may run.
+    pub limit: Option<Limit>,
+}
+
+/// How long a command may run, and how it is ended then.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Then it is asked to end: by SIGTERM.
+    pub max: Duration,
+    /// So long after that it is made to: by SIGKILL.
+    #[cfg_attr(windows, expect(dead_code, reason = "nothing can be asked to end there"))]
+    pub grace: Duration,
 }
 
 /// What somebody may want to know while a command runs.
 #[derive(Debug)]
 pub enum Event {
+    /// It has run for as long as it may, and is ended.
+    Overdue(Duration),
     /// A signal could not be passed on to it.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     NotPassedOn {
@@ -133,6 +148,9 @@ pub enum Ended {
     /// It returned this code after a signal that asks a process to end: what it was running may still run.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Interrupted(i32),
+    /// It ran for longer than it may, and was ended: what it was running may still run.
+    #[cfg_attr(windows, expect(dead_code, reason = "gtlock ends with it"))]
+    Overdue,
     /// This signal killed it: what it was running may still run.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Killed(i32),

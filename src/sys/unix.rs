@@ -39,7 +39,11 @@ pub use std::fs::canonicalize;
 
 pub use child::run;
 #[cfg(target_os = "linux")]
+use linux::CLOCK;
+#[cfg(target_os = "linux")]
 pub use linux::Incoming;
+#[cfg(not(target_os = "linux"))]
+use posix::CLOCK;
 #[cfg(not(target_os = "linux"))]
 pub use posix::Incoming;
 pub use signals::{die_of, serve_as_process_1};

@@ -27,6 +27,7 @@ mod hostile;
 mod json;
 mod library;
 mod lifetime;
+mod max_hold;
 #[cfg(target_os = "linux")]
 mod neighbours;
 #[cfg(target_os = "linux")]

@@ -3,58 +3,88 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, SIGCHLD, siginfo_t};
+use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGTERM, siginfo_t};
+use nix::time::clock_gettime;
 use nix::unistd::{Pid, getpid};
 
-use super::super::{Ended, Event, Launch, OnEvent};
-use super::Incoming;
+use super::super::{Ended, Event, Launch, Limit, OnEvent};
 use super::signals::{asks_to_end, has_reached, is_from, is_ignored, name_of, send};
 use super::spawn::Program;
+use super::{CLOCK, Incoming};
+
+const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
+
+/// The longest wait for a moment in time: a wait stands still while the machine sleeps, and the time does not.
+const NAP: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, with this process's descriptors, directory, group, environment and signal dispositions,
 /// but for what is said about it. The signals that this process gets meanwhile are the command's. An error of the kind
 /// `Other` is this process's own, any other the command's.
 pub fn run(launch: &Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let program = Program::of(launch.command, launch.variable)?;
-    let mut child = Child { pid: signals.start(&program, launch.close)?, was_interrupted: false, on_event };
+    let pid = signals.start(&program, launch.close)?;
+    let mut sentence = launch.limit.into_iter().flat_map(sentence).peekable();
+    let mut child = Child { pid, is_overdue: false, was_interrupted: false, on_event };
     // A Ctrl-C from before the command was there has not reached it.
-    while let Some(signal) = signals.pending() {
+    while let Some(signal) = signals.next(AT_ONCE) {
         child.pass_on(&signal, false);
     }
     loop {
         // Before a look at the command: one that is continued is not to be found stopped.
-        while let Some(signal) = signals.pending() {
+        while let Some(signal) = signals.next(AT_ONCE) {
             child.pass_on(&signal, has_reached(child.pid, &signal));
+        }
+        if let (Some((_, signal)), Some(limit)) = (sentence.next_if(|&(at, _)| at <= now()), launch.limit) {
+            child.end(signal, limit);
         }
         match child.look() {
             Some(Change::Ended(ended)) => {
                 // What the terminal sent to both may have ended the command before it was looked at here.
-                while let Some(signal) = signals.pending() {
+                while let Some(signal) = signals.next(AT_ONCE) {
                     child.pass_on(&signal, true);
                 }
                 return Ok(match ended {
+                    Ended::Unknown(error) => Ended::Unknown(error),
+                    _ if child.is_overdue => Ended::Overdue,
                     Ended::Exited(code) if child.was_interrupted => Ended::Interrupted(code),
                     ended => ended,
                 });
             }
             // A shell that waits for this process is to see what it would see of the command. What continues this
-            // process continues the command.
-            Some(Change::Stopped(signal)) => {
+            // process continues the command. Not where there is a limit: while this process is stopped, nobody ends
+            // the command.
+            Some(Change::Stopped(signal)) if launch.limit.is_none() => {
                 let _ = send(getpid(), signal);
             }
+            Some(Change::Stopped(_)) => {}
             None => {
-                let signal = signals.wait();
-                child.pass_on(&signal, has_reached(child.pid, &signal));
+                let at_most = sentence.peek().map(|&(at, _)| at.saturating_sub(now()).min(NAP));
+                if let Some(signal) = signals.next(at_most) {
+                    child.pass_on(&signal, has_reached(child.pid, &signal));
+                }
             }
         }
     }
 }
 
+/// The signals that end a command with a limit, and when it gets them.
+fn sentence(limit: Limit) -> [(Duration, i32); 2] {
+    let asked = now().saturating_add(limit.max);
+    [(asked, SIGTERM), (asked.saturating_add(limit.grace), SIGKILL)]
+}
+
+fn now() -> Duration {
+    clock_gettime(CLOCK).map_or(Duration::ZERO, Duration::from)
+}
+
 /// The command, as a child that has not been reaped.
 struct Child<'a> {
     pid: Pid,
+    /// Whether it was ended because its time was up.
+    is_overdue: bool,
     /// Whether a signal came that asks a process to end.
     was_interrupted: bool,
     on_event: OnEvent<'a>,
@@ -78,10 +108,24 @@ impl Child<'_> {
         if has_it || is_from(self.pid, signal) {
             return;
         }
+        self.send(signal.si_signo);
+    }
+
+    /// Has the command end, which has run for as long as it may.
+    fn end(&mut self, signal: i32, limit: Limit) {
+        if !self.is_overdue {
+            (self.on_event)(&Event::Overdue(limit.max));
+            self.is_overdue = true;
+        }
+        self.send(signal);
+        self.send(SIGCONT); // stopped, it would not hear of it
+    }
+
+    fn send(&mut self, signal: i32) {
         // It may have become another user's (sudo), whom this process may not signal.
-        if let Err(error) = send(self.pid, signal.si_signo) {
+        if let Err(error) = send(self.pid, signal) {
             let process = self.pid.as_raw().try_into().unwrap_or_default();
-            let signal = name_of(signal.si_signo);
+            let signal = name_of(signal);
             (self.on_event)(&Event::NotPassedOn { signal, process, error: error.into() });
         }
     }

@@ -5,12 +5,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, siginfo_t};
 use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::time::TimeSpec;
 use nix::sys::wait::waitpid;
+use nix::time::ClockId;
 use nix::unistd::Pid;
 
 use super::spawn::{Program, SHELL};
@@ -19,6 +22,9 @@ use super::start;
 /// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
 /// sends stop the command too; and SIGPIPE, which is about its own output.
 const LEFT: [Signal; 4] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
+
+/// The clock by which a command's time is measured: it goes on while the machine sleeps.
+pub const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
 
 /// The signals that this process gets, held back until they are asked for, or this is dropped.
 #[derive(Debug)]
@@ -49,29 +55,17 @@ impl Incoming {
         drop(self);
     }
 
-    /// Waits for the next one.
-    pub fn wait(&mut self) -> siginfo_t {
-        loop {
-            let mut signal = MaybeUninit::zeroed();
-            // SAFETY: sigwaitinfo writes to what is zeroed plain data until then.
-            #[allow(unsafe_code)]
-            unsafe {
-                if libc::sigwaitinfo(self.held_back.as_ref(), signal.as_mut_ptr()) > 0 {
-                    return signal.assume_init();
-                }
-            }
-        }
-    }
-
-    /// The next one that is there already.
-    pub fn pending(&mut self) -> Option<siginfo_t> {
-        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    /// Waits for the next one, perhaps not for ever; `None` if none came, or the wait was interrupted.
+    pub fn next(&mut self, at_most: Option<Duration>) -> Option<siginfo_t> {
+        let at_most = at_most.map(TimeSpec::from);
+        let at_most = at_most.as_ref().map_or(ptr::null(), |at_most| ptr::from_ref(at_most.as_ref()));
         let mut signal = MaybeUninit::zeroed();
-        // SAFETY: sigtimedwait writes to what is zeroed plain data until then.
+        // SAFETY: sigtimedwait reads the time, which is null for ever, and writes to what is zeroed plain data until
+        // then.
         #[allow(unsafe_code)]
         unsafe {
-            (libc::sigtimedwait(self.held_back.as_ref(), signal.as_mut_ptr(), &raw const at_once) > 0)
-                .then(|| signal.assume_init())
+            let awaited = libc::sigtimedwait(self.held_back.as_ref(), signal.as_mut_ptr(), at_most);
+            (awaited > 0).then(|| signal.assume_init())
         }
     }
 

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::siginfo_t;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
+use nix::time::ClockId;
 use nix::unistd::Pid;
 use signal_hook::consts::SIGCHLD;
 use signal_hook::iterator::SignalsInfo;
@@ -39,6 +42,9 @@ const HANDLED: [Signal; 18] = [
     Signal::SIGCHLD,
 ];
 
+/// The clock by which a command's time is measured.
+pub const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+
 /// The signals that this process gets, noted until they are asked for.
 #[derive(Debug)]
 pub struct Incoming {
@@ -65,18 +71,19 @@ impl Incoming {
     #[expect(clippy::unused_self, reason = "same signature on every system")]
     pub fn let_through(self) {}
 
-    /// Waits for the next one.
-    pub fn wait(&mut self) -> siginfo_t {
+    /// Waits for the next one, perhaps not for ever; `None` if none came.
+    pub fn next(&mut self, at_most: Option<Duration>) -> Option<siginfo_t> {
+        let Some(mut left) = at_most else { return self.signals.forever().next() };
+        // signal-hook waits for ever or not at all.
         loop {
-            if let Some(signal) = self.signals.forever().next() {
+            let signal = self.signals.pending().next();
+            if signal.is_some() || left.is_zero() {
                 return signal;
             }
+            let pause = left.min(Duration::from_millis(10));
+            thread::sleep(pause);
+            left -= pause;
         }
-    }
-
-    /// The next one that is there already.
-    pub fn pending(&mut self) -> Option<siginfo_t> {
-        self.signals.pending().next()
     }
 
     /// Starts a program as a child, without the descriptors in `close`. An error of the kind `Other` is this

@@ -15,22 +15,36 @@ use windows_sys::Win32::System::Console::{CTRL_BREAK_EVENT, CTRL_C_EVENT, SetCon
 use windows_sys::Win32::System::JobObjects::{
     AssignProcessToJobObject, CreateJobObjectW, JOB_OBJECT_LIMIT, JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE,
     JOBOBJECT_EXTENDED_LIMIT_INFORMATION, JobObjectExtendedLimitInformation, SetInformationJobObject,
+    TerminateJobObject,
 };
 use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, OpenProcess, PROCESS_SYNCHRONIZE, WaitForSingleObject,
 };
 use windows_sys::core::BOOL;
 
-use super::super::{Ended, Launch, OnEvent};
+use super::super::{Ended, Event, Launch, Limit, OnEvent};
+
+/// The exit status of a command that ran for longer than it may.
+const OVERDUE: u32 = 124;
 
 /// Runs a command to its end, with this process's standard handles, directory, console and environment, but for what
 /// is said about it. Ctrl-C is the command's, which the console tells of it too. An error of the kind `Other` is this
 /// process's own, any other the command's.
-pub fn run(launch: &Launch<'_>, _signals: &mut Incoming, _on_event: OnEvent<'_>) -> io::Result<Ended> {
+pub fn run(launch: &Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let (program, arguments) = launch.command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let (name, value) = launch.variable;
     let job = Job::around_this_process().map_err(io::Error::other)?;
     let mut child = Command::new(program).args(arguments).env(name, value).spawn()?;
+    if let Some(Limit { max, .. }) = launch.limit {
+        let milliseconds = u32::try_from(max.as_millis()).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
+        // SAFETY: the handle is open, and may be waited for.
+        #[allow(unsafe_code)]
+        let waited = unsafe { WaitForSingleObject(child.as_raw_handle(), milliseconds) };
+        if waited == WAIT_TIMEOUT {
+            on_event(&Event::Overdue(max));
+            job.end(OVERDUE)?;
+        }
+    }
     Ok(match child.wait() {
         Ok(status) => status.code().map_or(Ended::Unknown(0), Ended::Exited),
         Err(e) => {
@@ -67,6 +81,13 @@ impl Job {
         #[allow(unsafe_code)]
         succeeded(unsafe { AssignProcessToJobObject(job.0.as_raw_handle(), GetCurrentProcess()) })?;
         Ok(job)
+    }
+
+    /// Ends all who are in it, this process too, with an exit status.
+    fn end(&self, status: u32) -> io::Result<()> {
+        // SAFETY: the handle is open.
+        #[allow(unsafe_code)]
+        succeeded(unsafe { TerminateJobObject(self.0.as_raw_handle(), status) }).map_err(io::Error::other)
     }
 
     fn limit(&self, flags: JOB_OBJECT_LIMIT) -> io::Result<()> {
