@@ -47,7 +47,12 @@ impl<T: Send + 'static> Inquiry<T> {
 
     /// The answer, waited for.
     pub fn wait(&self) -> Option<T> {
-        self.answer.recv_timeout(PATIENCE.saturating_sub(self.asked.elapsed())).ok()
+        self.wait_for(PATIENCE)
+    }
+
+    /// The answer, waited for so long from the question on.
+    pub fn wait_for(&self, patience: Duration) -> Option<T> {
+        self.answer.recv_timeout(patience.saturating_sub(self.asked.elapsed())).ok()
     }
 
     /// The answer, if it is there.

@@ -39,6 +39,9 @@ pub struct Narrator {
     live: Option<ProgressBar>,
 }
 
+/// How long an answer is worth a wait once nobody waits for this process's locks.
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
 impl Narrator {
     /// Starts the clock.
     #[must_use]
@@ -148,7 +151,8 @@ impl Narrator {
         }
         for (target, id) in targets {
             let id = *id;
-            if let Some(who) = Inquiry::new(move || holders::inheritors(id)).wait().flatten() {
+            let inquiry = Inquiry::new(move || holders::inheritors(id));
+            if let Some(who) = inquiry.wait_for(AFTERWARDS).flatten() {
                 report::say(&format!(
                     "{}: the command was cut off; the lock stays with {who}",
                     shown(target)
