@@ -1,6 +1,6 @@
 //! The locks around a request: of this thread, and of this process's ancestors, handed down in `GTLOCK_HELD`.
 //!
-//! Each entry is `PID:DEVICE:INODE` of a held lock file, numbers in decimal, entries apart by spaces.
+//! Each entry is `PID:DEVICE:INODE[,INODE]...` of held lock files, numbers in decimal, entries apart by spaces.
 //! The variable is a hint that outlives what it tells of, so an entry counts only while its process
 //! is an ancestor of this one, and has the lock as far as can be seen: gtlock holds its locks as long as its
 //! command lives, and whoever descends from the command through living processes is inside that time. A process that
@@ -30,8 +30,7 @@ pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
         |&(pid, id): &(u32, FileId)| processes.look_at(pid) != Liveness::Dead && sys::may_hold_lock(pid, id);
     let inherited = entries().into_iter().filter(still_held);
     let held: BTreeSet<_> = inherited.chain(ids.map(|id| (me, id))).collect();
-    let entries = held.into_iter().map(|(pid, id)| format!("{pid}:{}:{}", id.device, id.inode));
-    entries.collect::<Vec<_>>().join(" ").into()
+    render(held).into()
 }
 
 /// Who holds a lock around this request. Nobody, unless it is certain.
@@ -144,18 +143,32 @@ fn entries() -> Vec<(u32, FileId)> {
     parse(&value.to_string_lossy())
 }
 
+/// The variable's value. Linux has no room for a variable of more than 128 KiB: what entries share is written once.
+fn render(held: impl IntoIterator<Item = (u32, FileId)>) -> String {
+    let mut value = String::new();
+    let mut last = None;
+    for (pid, FileId { device, inode }) in held {
+        let entry = match last.replace((pid, device)) {
+            Some(last) if last == (pid, device) => format!(",{inode}"),
+            Some(_) => format!(" {pid}:{device}:{inode}"),
+            None => format!("{pid}:{device}:{inode}"),
+        };
+        value.push_str(&entry);
+    }
+    value
+}
+
 /// Whatever is not an entry is passed over: anybody can write anything into an environment.
 fn parse(value: &str) -> Vec<(u32, FileId)> {
-    value
-        .split_ascii_whitespace()
-        .filter_map(|entry| {
-            let mut parts = entry.split(':');
-            let pid = parts.next()?.parse().ok()?;
-            let device = parts.next()?.parse().ok()?;
-            let inode = parts.next()?.parse().ok()?;
-            parts.next().is_none().then_some((pid, FileId { device, inode }))
-        })
-        .collect()
+    let entry = |entry: &str| {
+        let mut parts = entry.split(':');
+        let pid = parts.next()?.parse().ok()?;
+        let device = parts.next()?.parse().ok()?;
+        let inodes = parts.next()?.split(',').map(|inode| inode.parse().ok()).collect::<Option<Vec<_>>>()?;
+        let locks = inodes.into_iter().map(move |inode| (pid, FileId { device, inode }));
+        parts.next().is_none().then_some(locks)
+    };
+    value.split_ascii_whitespace().filter_map(entry).flatten().collect()
 }
 
 #[cfg(test)]
@@ -169,13 +182,11 @@ mod tests {
     fn nonsense_in_the_variable_is_passed_over() {
         let good = (12, FileId { device: 3, inode: 4 });
         assert_eq!(parse("12:3:4"), [good]);
-        assert_eq!(parse(" x 12:3 12:3:4:5 -1:3:4 12:3:4\t::: 99999999999:1:1"), [good]);
+        assert_eq!(parse(" x 12:3 12:3:4:5 -1:3:4 12:3:4\t::: 99999999999:1:1 12:3:4, 12:3:4,x"), [good]);
+        let other = (12, FileId { device: 3, inode: 5 });
+        assert_eq!(parse("12:3:4,5"), [good, other]);
+        assert_eq!(render([good, other]), "12:3:4,5");
         assert_eq!(parse(""), []);
-    }
-
-    fn render(entries: &[(u32, FileId)]) -> String {
-        let entry = |(pid, id): &(u32, FileId)| format!("{pid}:{}:{}", id.device, id.inode);
-        entries.iter().map(entry).collect::<Vec<_>>().join(" ")
     }
 
     fn entry() -> impl Strategy<Value = (u32, FileId)> {
@@ -185,19 +196,20 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_the_variable_holds_no_more_entries_are_read_than_words(
-            value in prop_oneof![".*", "([0-9]{0,21}:?){0,5}( [0-9:]{0,30}){0,5}"],
+            value in prop_oneof![".*", "([0-9]{0,21}:?){0,5}( [0-9:,]{0,30}){0,5}"],
         ) {
             let read = parse(&value);
-            prop_assert!(read.len() <= value.split_ascii_whitespace().count());
-            prop_assert_eq!(parse(&render(&read)), read);
+            let words = |value: &str| value.split([' ', ',']).count();
+            prop_assert!(read.len() <= value.split_ascii_whitespace().map(words).sum());
+            prop_assert_eq!(parse(&render(read.clone())), read);
         }
 
         #[test]
         fn entries_are_read_as_written_with_nonsense_between_them(
             entries in vec(entry(), 0..9), nonsense in "[a-z:-]{0,20}",
         ) {
-            prop_assert_eq!(&parse(&render(&entries)), &entries);
-            let mixed = render(&entries).replace(' ', &format!(" {nonsense} "));
+            prop_assert_eq!(&parse(&render(entries.clone())), &entries);
+            let mixed = render(entries.clone()).replace(' ', &format!(" {nonsense} "));
             prop_assert_eq!(parse(&mixed), entries);
         }
     }

@@ -490,6 +490,22 @@ fn to_start_a_command_takes_no_descriptor() {
 }
 
 #[test]
+fn a_command_runs_under_thousands_of_locks() {
+    let (dir, data) = data();
+    // The limit of descriptors of whoever runs the tests may be lower, and not be ours to raise.
+    let script = r#"ulimit -n 8000 || exit 9
+        touch $(seq -f f%.0f 7000)
+        exec gtlock run --direct $(seq -f --read=f%.0f 7000) -- sh -c 'gtlock try -q --direct --write f7000; echo $?'"#;
+    let mut shell = shell(script, &data);
+    shell.current_dir(&dir);
+    let output = to_its_end(shell).output().expect("it runs");
+    if output.status.code() == Some(9) {
+        return crate::common::skip("7,000 locks", "so many descriptors cannot be had");
+    }
+    assert_eq!((output.stdout, output.stderr), (b"75\n".to_vec(), Vec::new()));
+}
+
+#[test]
 fn the_variable_names_each_lock_that_is_still_held_once() {
     let (_dir, data) = data();
     let (dead, holder) = ("4200000000:1:2 4200000001:3:4", Holder::writer(&data));
