@@ -387,7 +387,10 @@ fn waiters_are_shown_in_the_order_of_their_places() {
     };
     // And one that knows of no places, after them.
     let mut flock = Command::new("flock").arg(lock_file(&data)).arg("true").spawn().expect("flock runs");
-    crate::common::waits_in_kernel(flock.id(), &data);
+    let is_waiter = |waiter: &Value| waiter["pid"] == flock.id();
+    crate::common::eventually("flock waits in the kernel", || {
+        status_of(&data)["waiters"].as_array().expect("a list").iter().any(is_waiter)
+    });
     let shown = status_of(&data)["waiters"].clone();
     let shown: Vec<_> =
         shown.as_array().expect("a list").iter().map(|waiter| waiter["pid"].clone()).collect();
