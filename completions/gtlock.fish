@@ -53,6 +53,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l label -d 'Show TEXT instead of the command where others are told who holds the lock, or waits for it' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
@@ -70,6 +71,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l label -d 'Show TEXT instead of the command where others are told who holds the lock, or waits for it' -r
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
@@ -79,6 +81,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Prin
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; on its own, the lock directory to show' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [default: .]'
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l held -d 'Show only the locks that are held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l lock-dir -d 'Clean this directory, whatever its name; it must be one for lock files only' -r -f -a "(__fish_complete_directories)"

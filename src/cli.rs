@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
@@ -187,6 +188,10 @@ pub struct LockArgs {
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
     pub quiet: bool,
 
+    /// Show TEXT instead of the command where others are told who holds the lock, or waits for it.
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
+    pub label: Option<String>,
+
     /// Say who is waited for, how long the lock took, and how long it was held.
     ///
     /// Also say why the holder could not be recorded, if so.
@@ -269,6 +274,10 @@ pub struct StatusArgs {
     /// Follows no symbolic links below them, and does not look into .git.
     #[arg(short = 'R', long, conflicts_with = "lock_dir")]
     pub recursive: bool,
+
+    /// Show only the locks that are held.
+    #[arg(long)]
+    pub held: bool,
 
     /// Print JSON for programs.
     #[arg(long)]

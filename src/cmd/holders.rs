@@ -82,21 +82,66 @@ pub fn is_stopped(holder: &Holder) -> bool {
     matches!(&holder.liveness, Liveness::Alive(process) if process.is_stopped)
 }
 
-/// The command line of a holder, safe to print. Of a gtlock the command that it runs.
+/// What a process is called, safe to print: a gtlock by its label, or else by the command that it runs.
 #[must_use]
 pub fn command_line(words: &[OsString]) -> String {
-    let is_gtlock =
-        words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
-    let command = match words.iter().position(|word| word == "--") {
-        Some(dashes) if is_gtlock => &words[dashes + 1..],
-        _ => words,
-    };
+    if let Some(label) = label(words) {
+        return Escaped::new(label).to_string();
+    }
+    let command = arguments(words).and_then(|(_, command)| command).unwrap_or(words);
     command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The label that a gtlock was given.
+#[must_use]
+pub fn label(words: &[OsString]) -> Option<&str> {
+    let (options, _) = arguments(words)?;
+    let mut options = options.iter().filter_map(|word| word.to_str());
+    while let Some(option) = options.next() {
+        match option.strip_prefix("--label") {
+            Some("") => return options.next(),
+            Some(value) if value.starts_with('=') => return Some(&value[1..]),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The options of a gtlock, and the command that it runs, if any. `None` for any other program.
+fn arguments(words: &[OsString]) -> Option<(&[OsString], Option<&[OsString]>)> {
+    let (program, arguments) = words.split_first()?;
+    if Path::new(program).file_stem() != Some("gtlock".as_ref()) {
+        return None;
+    }
+    match arguments.iter().position(|word| word == "--") {
+        Some(dashes) => Some((&arguments[..dashes], Some(&arguments[dashes + 1..]))),
+        None => Some((arguments, None)),
+    }
 }
 
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(COMMAND_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gtlock_is_called_by_its_label_or_its_command() {
+        for (words, called) in [
+            ("/usr/bin/gtlock run --write f -- make test", "make test"),
+            ("gtlock run --label nightly --write f -- make", "nightly"),
+            ("gtlock try --write f --label=a=b -- make --label x", "a=b"),
+            ("gtlock run --write f -- make --label x", "make --label x"),
+            ("gtlock try --write-fd 9", "gtlock try --write-fd 9"),
+            ("make --label x", "make --label x"),
+        ] {
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            assert_eq!(command_line(&words), called);
+        }
     }
 }

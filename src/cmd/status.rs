@@ -1,5 +1,6 @@
 //! `gtlock status`.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -44,6 +45,9 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
             Err(e) => errors.push(e),
         }
     }
+    if args.held {
+        locks.retain(|shown| matches!(shown.inspection.state, State::Held(_)));
+    }
     for error in &mut errors {
         find::without_advice(error);
         report::say(&error.to_string());
@@ -51,6 +55,10 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     for path in args.paths.iter().filter(|path| !args.json && !args.recursive && find::is_unknown(path, args))
     {
         report::say(&format!("{}: there is no such file, and no lock on it", Escaped::new(path)));
+    }
+    if locks.is_empty() && errors.is_empty() && !args.json && io::stderr().is_terminal() {
+        let what = if args.held { "no lock is held" } else { "no locks" };
+        report::say(&format!("{what} {}", find::place(args)));
     }
     let printed = if args.json { json::print(&locks, &errors) } else { table::print(&locks, args.direct) };
     printed.context(report::STDOUT)?;

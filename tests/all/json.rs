@@ -32,13 +32,14 @@ fn is_one_of(value: &Value, allowed: &[Value]) {
 /// Asserts that a process is as described.
 fn is_process(process: &Value, is_holder: bool) {
     if is_holder {
-        has_fields(process, &["pid", "alive", "command", "evidence"]);
+        has_fields(process, &["pid", "alive", "command", "label", "evidence"]);
         is_one_of(&process["evidence"], &[json!("record"), json!("descriptor")]);
     } else {
-        has_fields(process, &["pid", "alive", "command"]);
+        has_fields(process, &["pid", "alive", "command", "label"]);
     }
     assert!(process["pid"].as_u64().is_some_and(|pid| pid > 0 && u32::try_from(pid).is_ok()), "{process}");
     assert!(process["alive"].is_boolean(), "{process}");
+    assert!(process["label"].is_null() || process["label"].is_string(), "{process}");
     match &process["command"] {
         Value::Null => {}
         command => is_text(command),
@@ -108,7 +109,7 @@ fn held_stale_and_free_locks_are_as_documented() {
     ]);
     assert_eq!(Value::from(summary), expected);
     let locks = &document["locks"];
-    let left = json!([{"pid": dead, "alive": false, "command": null, "evidence": "record"}]);
+    let left = json!([{"pid": dead, "alive": false, "command": null, "label": null, "evidence": "record"}]);
     assert_eq!(locks[0]["holders"], left);
     let mut pids: Vec<u64> = readers.iter().map(|reader| reader.pid().into()).collect();
     let holders = locks[1]["holders"].as_array().expect("a list");

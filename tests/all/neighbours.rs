@@ -318,32 +318,59 @@ fn a_dead_mount_among_the_descriptors_of_others_holds_nobody_up() {
     holder.release();
 }
 
+/// A shell for which the command line of a process is on the mount. It prints a line, and waits for one to go on as
+/// gtlock.
+fn blind_to(pid: u32, mount: &Path, arguments: &[&str], data: &Path) -> std::process::Child {
+    let mut unshare = process("unshare");
+    let script = r#"mount --bind "$1" "$2" && echo mounted; shift 2; read -r go; exec "$@""#;
+    unshare
+        .args(["-m", "sh", "-c", script, "sh"])
+        .arg(mount.join("page"))
+        .arg(format!("/proc/{pid}/cmdline"));
+    unshare.arg(cargo_bin!("gtlock")).args(arguments).arg(data).args(["--", "true"]);
+    let unshare = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    unshare.spawn().expect("unshare starts")
+}
+
 #[test]
 fn a_process_of_which_nothing_can_be_read_delays_no_lock_and_no_answer() {
+    let what = "a command line that cannot be read";
     let (_dir, data) = data();
     let holder = Holder::writer(&data);
-    // As where its memory is locked by a thread that hangs.
-    let stuck = |arguments: &[&str]| {
-        let mut strace = process("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(format!("/proc/{}/status", holder.pid()));
-        strace.args(["-e", "trace=open,openat", "-e", "inject=open,openat:delay_enter=600s"]);
-        strace.arg(cargo_bin!("gtlock")).args(arguments).arg(&data).args(["--", "true"]);
-        strace
-    };
-    let unknown = "held, but who holds it cannot be found out in time";
-    for arguments in [&["try", "--write"][..], &["run", "--timeout=1ms", "--read"]] {
-        let output = to_its_end(stuck(arguments)).output().expect("it runs");
-        if output.status.code() == Some(1) {
-            return skip("a process of which nothing can be read", "no strace, or it may not trace");
+    // As where a thread that hangs has locked the memory that the command line is in.
+    let (mut blind, mut are_mounted) = (Vec::new(), true);
+    let mount = DeadMount::new(what, |mount| {
+        fs::write(mount.join("page"), "").expect("it can be written");
+        for arguments in
+            [&["try", "--write"][..], &["run", "--timeout=1ms", "--read"], &["run", "-v", "--write"]]
+        {
+            let mut shell = blind_to(holder.pid(), mount, arguments, &data);
+            let said = crate::common::Lines::of(shell.stdout.take().expect("it is piped"));
+            are_mounted &= said.line_or_end().is_some();
+            blind.push(shell);
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(75) && said.ends_with(&format!("{unknown}\n")), "{output:?}");
+    });
+    let (Some(mount), Ok([mut refused, mut timed_out, mut waiter])) = (mount, <[_; 3]>::try_from(blind))
+    else {
+        return;
+    };
+    if !are_mounted {
+        return skip(what, "nothing can be mounted there");
+    }
+    let unknown = "held, but who holds it cannot be found out in time";
+    let goes_on = |shell: &mut std::process::Child| {
+        drop(shell.stdin.take());
+        crate::common::Lines::of(shell.stderr.take().expect("it is piped"))
+    };
+    for shell in [&mut refused, &mut timed_out] {
+        let said = goes_on(shell).line();
+        assert!(said.ends_with(unknown), "{said}");
+        assert_eq!(end_of(shell).code(), Some(75));
     }
     // A wait that is explained ends with the release.
-    let mut waiter = stuck(&["run", "-v", "--write"]).stderr(Stdio::piped()).spawn().expect("it starts");
-    let said = crate::common::Lines::of(waiter.stderr.take().expect("it is piped"));
-    let waits = said.line();
+    let waits = goes_on(&mut waiter).line();
     assert!(waits.ends_with(&format!("waiting: {unknown}")), "{waits}");
     holder.release();
     assert!(end_of(&mut waiter).success());
+    drop(mount);
 }

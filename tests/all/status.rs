@@ -123,7 +123,7 @@ fn json_tells_mode_pid_command_and_since() {
     assert_eq!(command.last(), Some(&json!("cat")), "{command:?}");
     let mut holders = lock["holders"].clone();
     holders[0].as_object_mut().expect("an object").remove("command");
-    assert_eq!(holders, json!([{"pid": holder.pid(), "alive": true, "evidence": "record"}]));
+    assert_eq!(holders, json!([{"pid": holder.pid(), "alive": true, "label": null, "evidence": "record"}]));
     assert_eq!(lock["waiters"], json!([]));
     let since = humantime::parse_rfc3339(lock["since"].as_str().expect("a time")).expect("a time");
     // A file's time is that of the kernel's last tick, and is printed in milliseconds.
@@ -181,7 +181,10 @@ fn what_inherited_the_lock_of_a_killed_gtlock_is_named() {
     let lock = status_of(&data);
     assert_eq!((&lock["state"], &lock["mode"]), (&json!("held"), &json!("write")));
     let holders = lock["holders"].as_array().expect("a list");
-    assert_eq!(holders[0], json!({"pid": gtlock, "alive": false, "command": null, "evidence": "record"}));
+    assert_eq!(
+        holders[0],
+        json!({"pid": gtlock, "alive": false, "command": null, "label": null, "evidence": "record"})
+    );
     let heir = &holders[1];
     let of_heir = (&heir["alive"], &heir["command"], &heir["evidence"]);
     assert_eq!(of_heir, (&json!(true), &json!(["cat"]), &json!("descriptor")));
@@ -285,7 +288,7 @@ fn a_process_that_holds_nothing_is_not_shown_as_the_holder() {
     let (dir, data) = data();
     let me = std::process::id();
     write_record(&data, &format!("{me}\n"));
-    let not_me = json!({"pid": me, "alive": false, "command": null, "evidence": "record"});
+    let not_me = json!({"pid": me, "alive": false, "command": null, "label": null, "evidence": "record"});
     // Be it that it has the file open.
     let open = fs::File::options().read(true).write(true).open(lock_file(&data)).expect("it is there");
     let lock = status_of(&data);
@@ -387,7 +390,10 @@ fn waiters_are_shown_in_the_order_of_their_places() {
     };
     // And one that knows of no places, after them.
     let mut flock = Command::new("flock").arg(lock_file(&data)).arg("true").spawn().expect("flock runs");
-    crate::common::waits_in_kernel(flock.id(), &data);
+    let is_waiter = |waiter: &Value| waiter["pid"] == flock.id();
+    crate::common::eventually("flock waits in the kernel", || {
+        status_of(&data)["waiters"].as_array().expect("a list").iter().any(is_waiter)
+    });
     let shown = status_of(&data)["waiters"].clone();
     let shown: Vec<_> =
         shown.as_array().expect("a list").iter().map(|waiter| waiter["pid"].clone()).collect();
@@ -404,6 +410,42 @@ fn waiters_are_shown_in_the_order_of_their_places() {
     }
     holder.release();
     assert!(end_of(&mut flock).success());
+}
+
+#[test]
+fn held_locks_come_first_in_the_table_then_stale_ones() {
+    let (dir, held) = data();
+    let [free, stale] = ["a.json", "b.json"].map(|name| dir.path().join(name));
+    let _holder = Holder::writer(&held);
+    assert_free(&free);
+    write_record(&stale, &format!("{}\n", dead_pid()));
+    let states = |options: &[&str]| {
+        let shown = table(dir.path(), &words(options));
+        let states = shown.lines().skip(1).map(|row| row.split(' ').next().unwrap_or_default().to_owned());
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!(states(&[]), ["held", "stale", "free"]);
+    assert_eq!(states(&["--held"]), ["held"]);
+    assert_eq!(states(&["--held", "a.json"]), [""; 0]);
+    let (_, document) = document(dir.path(), &words(&["--held"]));
+    assert_eq!(names_and_states(&document), [("state.json.lock".to_owned(), "held".to_owned())]);
+}
+
+#[test]
+fn a_label_is_shown_instead_of_the_command() {
+    let (dir, data) = data();
+    let mut request = gtlock_process();
+    let holder = Holder::start(request.args(["run", "--label", "nightly\u{1b} build", "--write"]).arg(&data));
+    let by = format!("held for writing by {} (nightly\\u{{1b}} build) for ", holder.pid());
+    let said = predicate::str::contains(by);
+    gtlock().args(["try", "--label=x", "--write"]).arg(&data).assert().code(75).stderr(said);
+    let shown = table(dir.path(), &[]);
+    assert!(shown.ends_with("  nightly\\u{1b} build\n"), "{shown}");
+    let found = status_of(&data)["holders"][0].clone();
+    assert_eq!(found["label"], json!("nightly\u{1b} build"));
+    assert_eq!(found["command"].as_array().and_then(|words| words.last()), Some(&json!("cat")));
+    gtlock().args(["run", "--label", "", "--write"]).arg(&data).args(["--", "true"]).assert().code(125);
+    holder.release();
 }
 
 #[test]

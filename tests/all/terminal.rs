@@ -456,3 +456,23 @@ fn a_wait_in_the_background_draws_no_live_line() {
     assert_eq!(lines.last().map(String::as_str), Some("ended 75"));
     holder.release();
 }
+
+#[test]
+fn status_fits_the_terminal_and_says_where_there_is_no_lock() {
+    let (dir, data) = data();
+    let holder =
+        Holder::start(gtlock_process().args(["run", "--label", &"x".repeat(200), "--write"]).arg(&data));
+    let script = r#"stty rows 24 cols 70; cd "$(dirname "$1")"; gtlock status; mkdir empty; cd empty; gtlock status
+        gtlock status --held -R; gtlock status ../.gastown/locks > piped; cat piped; echo end"#;
+    let terminal = Terminal::script("sh", script, &data);
+    let lines: Vec<_> =
+        std::iter::from_fn(|| Some(terminal.screen.line()).filter(|line| line != "end")).collect();
+    let [head, row, nothing, none_held, _, piped] = &lines[..] else { panic!("{lines:?}") };
+    assert!(head.starts_with("STATE ") && row.starts_with("held "), "{lines:?}");
+    assert!(row.chars().count() == 70 && row.ends_with("x…"), "{lines:?}");
+    assert_eq!(nothing, "gtlock: no locks in .gastown/locks");
+    assert_eq!(none_held, "gtlock: no lock is held below .");
+    assert!(piped.ends_with(&"x".repeat(200)), "{lines:?}");
+    holder.release();
+    drop(dir);
+}

@@ -100,7 +100,12 @@ fn a_retry_delay_selects_polling() {
         let waiter = Waiter::start(&[delay, &["-v"]].concat(), &data);
         let waiting = waiter.said.line();
         assert!(waiting.contains("waiting"), "{waiting}");
-        assert_eq!(crate::common::status_of(&data)["waiters"], serde_json::json!([]));
+        // It is in line, and nothing in the kernel wakes it.
+        let waiters = crate::common::status_of(&data)["waiters"].clone();
+        assert_eq!(waiters[0]["pid"], serde_json::json!(waiter.gtlock.id()), "{waiters}");
+        let blocked = fs::read_to_string("/proc/locks").expect("Linux shows them");
+        let pid = format!(" {} ", waiter.gtlock.id());
+        assert!(!blocked.lines().any(|line| line.contains("->") && line.contains(&pid)), "{blocked}");
         holder.release();
         let locked = waiter.said.line();
         assert!(matches(&locked, &about(&data, &format!("locked for writing after {TIME}"))), "{locked}");

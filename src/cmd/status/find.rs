@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::StatusArgs;
 use crate::cmd::below;
+use crate::escape::Escaped;
 use crate::lock::{self, Error, Kind, Request};
 use crate::sys;
 
@@ -47,6 +48,18 @@ pub fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
         return in_directory(lock_dir.unwrap_or(Path::new(".gastown/locks")));
     }
     args.paths.iter().flat_map(|path| named_by(path, lock_dir)).collect()
+}
+
+/// Where the locks are that the arguments stand for, in words.
+pub fn place(args: &StatusArgs) -> String {
+    let preposition = if args.recursive { "below" } else { "in" };
+    let default = [match &args.lock_dir {
+        Some(dir) => dir.clone(),
+        None => PathBuf::from(if args.recursive { "." } else { ".gastown/locks" }),
+    }];
+    let paths = if args.paths.is_empty() { &default[..] } else { &args.paths };
+    let paths: Vec<_> = paths.iter().map(|path| Escaped::new(path).to_string()).collect();
+    format!("{preposition} {}", paths.join(", "))
 }
 
 /// The locks that a path stands for: a lock file, all those of a directory, or those of a data file.

@@ -1,12 +1,13 @@
 //! `status --json`, for programs. `docs/json.md` describes it.
 
+use std::ffi::OsString;
 use std::io;
 use std::time::SystemTime;
 
 use serde::Serialize;
 
 use super::{Shown, words};
-use crate::cmd::json;
+use crate::cmd::{holders, json};
 use crate::lock::{Error, Evidence, Holder, Waiter};
 use crate::process::Liveness;
 
@@ -36,6 +37,7 @@ struct ProcessEntry {
     pid: u32,
     alive: bool,
     command: Option<Vec<String>>,
+    label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'static str>,
 }
@@ -75,11 +77,16 @@ fn holder_entry(holder: &Holder) -> ProcessEntry {
 }
 
 fn process_entry(pid: u32, liveness: &Liveness, evidence: Option<&'static str>) -> ProcessEntry {
-    let command = match liveness {
-        Liveness::Alive(process) => {
-            Some(process.command.iter().map(|word| word.to_string_lossy().into_owned()).collect())
-        }
+    let words = match liveness {
+        Liveness::Alive(process) => Some(&process.command),
         _ => None,
     };
-    ProcessEntry { pid, alive: *liveness != Liveness::Dead, command, evidence }
+    let text = |word: &OsString| word.to_string_lossy().into_owned();
+    ProcessEntry {
+        pid,
+        alive: *liveness != Liveness::Dead,
+        command: words.map(|words| words.iter().map(text).collect()),
+        label: words.and_then(|words| holders::label(words)).map(str::to_owned),
+        evidence,
+    }
 }

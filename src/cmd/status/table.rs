@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use console::Term;
 use tabwriter::TabWriter;
 
 use super::{Shown, words};
@@ -10,11 +11,17 @@ use crate::escape::Escaped;
 use crate::lock::{Evidence, Holder, State, Waiter};
 use crate::process::Liveness;
 
-/// Prints it; nothing where there are no locks.
+/// Prints it, those that are held first; nothing where there are no locks. On a terminal its lines are cut to fit.
 pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
     if locks.is_empty() {
         return Ok(());
     }
+    let mut locks: Vec<_> = locks.iter().collect();
+    locks.sort_by_key(|shown| match shown.inspection.state {
+        State::Held(_) => 0,
+        State::Stale => 1,
+        State::Free => 2,
+    });
     let mut table = TabWriter::new(Vec::new());
     writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
     for Shown { lock: path, inspection } in locks {
@@ -54,7 +61,16 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
     }
     table.flush()?;
     let table = table.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
-    io::stdout().write_all(&table)
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match Term::stdout().size_checked() {
+        None => out.write_all(&table)?,
+        Some((_, columns)) => {
+            for line in String::from_utf8_lossy(&table).lines() {
+                writeln!(out, "{}", console::truncate_str(line, columns.into(), "…"))?;
+            }
+        }
+    }
+    out.flush()
 }
 
 fn command(liveness: &Liveness) -> String {
