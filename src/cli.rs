@@ -207,7 +207,9 @@ impl LockArgs {
         self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
     }
 
-    fn names_files(&self) -> bool {
+    /// Whether a file is named.
+    #[must_use]
+    pub fn names_files(&self) -> bool {
         !self.read.is_empty() || !self.write.is_empty()
     }
 }

@@ -1,12 +1,12 @@
 //! The command line that was meant by one that gtlock does not accept. clap reads both.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, value_parser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, value_parser};
 
 use crate::cli::{Cli, LockArgs};
-use crate::exit::REFUSED;
 
 /// The subcommands that lock.
 pub const LOCKING: &[&str] = &["run", "try"];
@@ -81,13 +81,14 @@ fn read(words: &[OsString]) -> Option<Vec<OsString>> {
     let words = &words[if subcommand.is_some() { 2 } else { 1 }..];
     let parse = |command: Command| {
         let matches = Flock::augment_args(command.no_binary_name(true)).try_get_matches_from(words).ok()?;
+        let flock = Flock::from_arg_matches(&matches).ok()?;
         let file = matches.try_get_one::<OsString>("file").ok().flatten().cloned();
-        Some((Flock::from_arg_matches(&matches).ok()?, file))
+        Some((flock, shared_options(&matches), file))
     };
-    let (mut flock, mut file) = parse(Command::new("gtlock"))?;
+    let (mut flock, mut options, mut file) = parse(Command::new("gtlock"))?;
     if !flock.lock.names_any() {
         let first = Arg::new("file").value_parser(value_parser!(OsString));
-        (flock, file) = parse(Command::new("flock").arg(first))?;
+        (flock, options, file) = parse(Command::new("flock").arg(first))?;
     }
     let mut files: Vec<_> = file.into_iter().collect();
     // Of several words before the --, all are files.
@@ -100,73 +101,66 @@ fn read(words: &[OsString]) -> Option<Vec<OsString>> {
         flock.command = vec!["sh".into(), "-c".into(), shell];
     }
     let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
-    if flock.command.first().or(files.first()).is_some_and(is_option) || files.iter().any(is_option) {
+    if flock.command.first().is_some_and(is_option) || files.iter().any(is_option) {
         return None;
     }
-    flock.place(files);
-    Some(flock.typed(subcommand))
+    Some(flock.typed(subcommand, options, files))
+}
+
+/// The options that flock(1)'s command line shares with gtlock's, as they were typed.
+fn shared_options(matches: &ArgMatches) -> Vec<OsString> {
+    let gtlock = LockArgs::augment_args(Command::new("gtlock"));
+    let mut typed = Vec::new();
+    for option in gtlock.get_arguments() {
+        let id = option.get_id().as_str();
+        if matches.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let short = option.get_short().map(|short| format!("-{short}"));
+        let name = short.or_else(|| option.get_long().map(|long| format!("--{long}"))).unwrap_or_default();
+        let indices = matches.indices_of(id).into_iter().flatten();
+        if option.get_action().takes_values() {
+            let values = matches.get_raw(id).into_iter().flatten();
+            typed.extend(
+                indices.zip(values).map(|(at, value)| (at, vec![name.clone().into(), value.to_owned()])),
+            );
+        } else {
+            typed.extend(indices.map(|at| (at, vec![name.clone().into()])));
+        }
+    }
+    typed.sort_unstable();
+    typed.into_iter().flat_map(|(_, words)| words).collect()
 }
 
 impl Flock {
-    /// Has the files, or flock(1)'s descriptor, locked as the options ask.
-    fn place(&mut self, files: Vec<OsString>) {
-        let number = files.first().filter(|file| is_number(file) && self.command.is_empty());
-        let descriptor = number.and_then(|number| number.to_str()?.parse().ok());
-        let shared = self.shared || self.lock.write.is_empty() && !self.lock.read.is_empty();
-        let lock = &mut self.lock;
-        match (descriptor, self.unlock, shared) {
-            (Some(descriptor), true, _) => lock.unlock_fd.push(descriptor),
-            (Some(descriptor), false, true) => lock.read_fd.push(descriptor),
-            (Some(descriptor), false, false) => lock.write_fd.push(descriptor),
-            (None, ..) => {
-                lock.direct |= files.iter().any(|file| Path::new(file).is_dir());
-                let place = if shared { &mut lock.read } else { &mut lock.write };
-                place.extend(files.into_iter().map(PathBuf::from));
-            }
-        }
-    }
-
     /// The command line of gtlock.
-    fn typed(self, subcommand: Option<&str>) -> Vec<OsString> {
-        let Self { lock, nonblock, timeout, command, .. } = self;
-        let tries = nonblock
-            || timeout.as_ref().is_some_and(|time| time == "0")
-            || (timeout.is_none() && subcommand == Some("try"));
+    fn typed(self, subcommand: Option<&str>, options: Vec<OsString>, files: Vec<OsString>) -> Vec<OsString> {
+        let tries = self.nonblock
+            || self.timeout.as_ref().is_some_and(|time| time == "0")
+            || (self.timeout.is_none() && subcommand == Some("try"));
+        let reads = self.shared || self.lock.write.is_empty() && !self.lock.read.is_empty();
         let mut typed: Vec<OsString> = vec!["gtlock".into(), if tries { "try" } else { "run" }.into()];
-        let mut add = |option: &str, value: OsString| typed.extend([option.into(), value]);
-        if let Some(time) = timeout.filter(|_| !tries) {
-            add("--timeout", time);
+        if let Some(time) = self.timeout.filter(|_| !tries) {
+            typed.extend(["--timeout".into(), time]);
         }
-        if lock.conflict_exit_code != REFUSED {
-            add("-E", lock.conflict_exit_code.to_string().into());
+        typed.extend(options);
+        let is_descriptor = self.command.is_empty() && files.first().is_some_and(|file| is_number(file));
+        if files.iter().any(|file| Path::new(file).is_dir()) && !self.lock.direct {
+            typed.push("--direct".into());
         }
-        if let Some(dir) = lock.lock_dir {
-            add("--lock-dir", dir.into());
-        }
-        for (option, files) in [("--read", lock.read), ("--write", lock.write)] {
-            for file in files {
-                add(option, file.into());
-            }
-        }
-        for (option, descriptors) in
-            [("--read-fd", lock.read_fd), ("--write-fd", lock.write_fd), ("--unlock-fd", lock.unlock_fd)]
-        {
-            for descriptor in descriptors {
-                add(option, descriptor.to_string().into());
-            }
-        }
-        let flags = [
-            ("--direct", lock.direct),
-            ("-o", lock.close),
-            ("-F", lock.no_fork),
-            ("-q", lock.quiet),
-            ("-v", lock.verbose),
-        ];
-        typed.splice(2..2, flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag.into()));
-        if !command.is_empty() {
+        let option = match (is_descriptor, self.unlock, reads) {
+            (true, true, _) => "--unlock-fd",
+            (true, false, true) => "--read-fd",
+            (true, false, false) => "--write-fd",
+            (false, _, true) => "--read",
+            (false, _, false) => "--write",
+        };
+        let names_files = !is_descriptor && !files.is_empty() || self.lock.names_files();
+        typed.extend(files.into_iter().flat_map(|file| [option.into(), file]));
+        if !self.command.is_empty() {
             typed.push("--".into());
-            typed.extend(command);
-        } else if !tries && typed.iter().any(|word| word == "--read" || word == "--write") {
+            typed.extend(self.command);
+        } else if !tries && names_files {
             typed.extend(["--".into(), "COMMAND".into()]);
         }
         typed

@@ -95,6 +95,9 @@ fn no_such_word(command: &[OsString]) -> String {
     if is_assignment(program) {
         return format!("; to set a variable use -- env {}", shown(command));
     }
+    if command.len() == 1 && (program == "." || program == "..") {
+        return "; it is a directory: name a program".to_owned();
+    }
     if let Some((_, shell, rest)) = SHELLS_OWN.iter().find(|(own, ..)| own.contains(&program)) {
         let arguments = shown(&command[1..]);
         let script = format!("{program}{}{arguments}{rest}", if arguments.is_empty() { "" } else { " " });
