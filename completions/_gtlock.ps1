@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'The arguments of `gtlock report`')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -105,11 +106,22 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'gtlock;report' {
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)')
+            [CompletionResult]::new('--lock', '--lock', [CompletionResultType]::ParameterName, 'Only the lock on FILE: a data file or a lock file, or its name without a directory')
+            [CompletionResult]::new('--html', '--html', [CompletionResultType]::ParameterName, 'Write a page with a timeline of each lock, to be opened in a browser')
+            [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON for programs')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
         'gtlock;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command under locks, waiting for them')
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Show from logs of --log which locks were waited for, how long, and for whom')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -123,6 +135,9 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             break
         }
         'gtlock;help;clean' {
+            break
+        }
+        'gtlock;help;report' {
             break
         }
         'gtlock;help;help' {

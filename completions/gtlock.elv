@@ -26,6 +26,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
+            cand report 'The arguments of `gtlock report`'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'gtlock;run'= {
@@ -97,11 +98,21 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'gtlock;report'= {
+            cand --since 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)'
+            cand --lock 'Only the lock on FILE: a data file or a lock file, or its name without a directory'
+            cand --html 'Write a page with a timeline of each lock, to be opened in a browser'
+            cand --trace 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope'
+            cand --json 'Print JSON for programs'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
         &'gtlock;help'= {
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
+            cand report 'Show from logs of --log which locks were waited for, how long, and for whom'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'gtlock;help;run'= {
@@ -111,6 +122,8 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help;status'= {
         }
         &'gtlock;help;clean'= {
+        }
+        &'gtlock;help;report'= {
         }
         &'gtlock;help;help'= {
         }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::values::is_time;
 use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
 mod examples;
+mod report;
 mod values;
 
 /// The help: what it does and how it looks, before the details.
@@ -93,6 +95,12 @@ pub enum Action {
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
     #[command(help_template = TEMPLATE, before_help = examples::CLEAN, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
+    /// Show from logs of --log which locks were waited for, how long, and for whom.
+    ///
+    /// Reads each LOG; - is standard input. Without one, reads the log that the environment variable names. Prints a
+    /// table, or what the options ask for instead.
+    #[command(help_template = TEMPLATE, before_help = examples::REPORT, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock report [OPTIONS] [LOG]...")]
+    Report(ReportArgs),
 }
 
 const RUN_USAGE: &str = "\

@@ -3,6 +3,7 @@
 mod below;
 pub mod clean;
 mod habits;
+pub mod history;
 mod holders;
 mod inquiry;
 mod json;

@@ -1,0 +1,21 @@
+//! What became of locks over time: a log of one line a lock, and what can be read from it.
+//!
+//! `entry` is a line, `read` reads many. `stats` are the numbers of a lock, `order` is which lock
+//! is taken inside which, `timeline` keeps the entries that are drawn, by `html` and `trace`.
+
+mod entry;
+mod html;
+mod order;
+mod read;
+mod stats;
+mod time;
+mod timeline;
+mod trace;
+
+pub use entry::{Entry, Mode, Outcome, VERSION, command_line, shortened};
+pub use order::{Cycle, Edge, Order};
+pub use read::{Lines, Skipped};
+pub use stats::{BOUNDS, LockStats, Spread, Stats};
+pub use time::{Moment, Span};
+pub use timeline::Timeline;
+pub use {html::write_page, trace::write_trace};
