@@ -23,7 +23,7 @@ _gtlock_more() {
         prev=${COMP_WORDS[COMP_CWORD - 2]}
     fi
     case $prev in
-        --html|--lock|--read|--trace|--write) _gtlock_names -f "$cur"; return ;;
+        --html|--lock|--log|--read|--trace|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
         --conflict-exit-code|--kill-after|--max-hold|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
@@ -289,7 +289,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --verbose --timeout --retry-delay --help"
+            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --log --quiet --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -378,6 +378,21 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;
@@ -424,7 +439,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --verbose --help"
+            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --log --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,6 +528,21 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;

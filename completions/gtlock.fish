@@ -54,6 +54,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
@@ -71,6 +72,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'

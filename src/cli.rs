@@ -191,6 +191,13 @@ pub struct LockArgs {
           default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
     pub kill_after: Duration,
 
+    /// Append a line of JSON to FILE for each lock, for gtlock report.
+    ///
+    /// Written when the lock is released, refused or given up. Without this, to the file that the environment
+    /// variable names, if any. A log that cannot be written is reported and changes nothing else.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
+    pub log: Option<PathBuf>,
+
     /// Say nothing but errors; a refused lock is not one.
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
     pub quiet: bool,

@@ -85,13 +85,18 @@ pub fn is_stopped(holder: &Holder) -> bool {
 /// The command line of a holder, safe to print. Of a gtlock the command that it runs.
 #[must_use]
 pub fn command_line(words: &[OsString]) -> String {
+    command_of(words).iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The command of a process; of a gtlock the command that it runs.
+#[must_use]
+pub fn command_of(words: &[OsString]) -> &[OsString] {
     let is_gtlock =
         words.first().is_some_and(|program| Path::new(program).file_stem() == Some("gtlock".as_ref()));
-    let command = match words.iter().position(|word| word == "--") {
+    match words.iter().position(|word| word == "--") {
         Some(dashes) if is_gtlock => &words[dashes + 1..],
         _ => words,
-    };
-    command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+    }
 }
 
 fn shortened(text: &str) -> String {

@@ -6,6 +6,7 @@ mod habits;
 pub mod history;
 mod holders;
 mod inquiry;
+mod journal;
 mod json;
 mod meant;
 mod narrate;

@@ -42,7 +42,7 @@ pub struct Entry<'a> {
 }
 
 /// A process that holds a lock.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Who<'a> {
     pub pid: u32,
     #[serde(borrow)]

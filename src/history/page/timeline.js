@@ -175,7 +175,7 @@ class Timeline {
       pen.fillStyle = colour.hold;
       if (bar[HELD] !== null) pen.fillRect(got, y, Math.max(1, to - got), tall);
       if (bar[HELD] !== null && to - got > 90) this.inside(bar, got, to, y + tall / 2);
-      if (bar[OUTCOME] === "kept") this.mark("▸", got, y + tall / 2, colour.hold);
+      if (bar[OUTCOME] === "kept") this.mark("▸", Math.max(got, to - 2), y + tall / 2, colour.hold);
       if (bar[OUTCOME] === "refused" || bar[OUTCOME] === "timed-out") this.mark("×", got - 4, y + tall / 2, colour.bad);
     }
     flush();

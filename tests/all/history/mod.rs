@@ -1,5 +1,6 @@
 //! `gtlock report`, over logs that the tests write, and over those that `gtlock run --log` writes.
 
+mod log;
 mod numbers;
 mod page;
 
