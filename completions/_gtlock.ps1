@@ -29,6 +29,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'The arguments of `gtlock report`')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -43,6 +44,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
             [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'The time from SIGTERM to SIGKILL for a command that --max-hold ends')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'Append a line of JSON to FILE for each lock, for gtlock report')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Show TEXT instead of the command where others are told who holds the lock, or waits for it')
             [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever')
             [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]')
@@ -70,6 +72,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
             [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'The time from SIGTERM to SIGKILL for a command that --max-hold ends')
+            [CompletionResult]::new('--log', '--log', [CompletionResultType]::ParameterName, 'Append a line of JSON to FILE for each lock, for gtlock report')
             [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Show TEXT instead of the command where others are told who holds the lock, or waits for it')
             [CompletionResult]::new('--direct', '--direct', [CompletionResultType]::ParameterName, 'Lock the named files or directories themselves, as flock(1) does')
             [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone')
@@ -108,11 +111,22 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'gtlock;report' {
+            [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)')
+            [CompletionResult]::new('--lock', '--lock', [CompletionResultType]::ParameterName, 'Only the lock on FILE: a data file or a lock file, or its name without a directory')
+            [CompletionResult]::new('--html', '--html', [CompletionResultType]::ParameterName, 'Write a page with a timeline of each lock, to be opened in a browser')
+            [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope')
+            [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON for programs')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
         'gtlock;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command under locks, waiting for them')
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Show from logs of --log which locks were waited for, how long, and for whom')
             [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
             break
         }
@@ -126,6 +140,9 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             break
         }
         'gtlock;help;clean' {
+            break
+        }
+        'gtlock;help;report' {
             break
         }
         'gtlock;help;help' {

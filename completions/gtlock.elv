@@ -26,6 +26,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
+            cand report 'The arguments of `gtlock report`'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'gtlock;run'= {
@@ -39,6 +40,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
             cand --kill-after 'The time from SIGTERM to SIGKILL for a command that --max-hold ends'
+            cand --log 'Append a line of JSON to FILE for each lock, for gtlock report'
             cand --label 'Show TEXT instead of the command where others are told who holds the lock, or waits for it'
             cand --timeout 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever'
             cand --retry-delay 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]'
@@ -65,6 +67,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
             cand --kill-after 'The time from SIGTERM to SIGKILL for a command that --max-hold ends'
+            cand --log 'Append a line of JSON to FILE for each lock, for gtlock report'
             cand --label 'Show TEXT instead of the command where others are told who holds the lock, or waits for it'
             cand --direct 'Lock the named files or directories themselves, as flock(1) does'
             cand -o 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
@@ -100,11 +103,21 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'gtlock;report'= {
+            cand --since 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)'
+            cand --lock 'Only the lock on FILE: a data file or a lock file, or its name without a directory'
+            cand --html 'Write a page with a timeline of each lock, to be opened in a browser'
+            cand --trace 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope'
+            cand --json 'Print JSON for programs'
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
         &'gtlock;help'= {
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
+            cand report 'Show from logs of --log which locks were waited for, how long, and for whom'
             cand help 'Print this message or the help of the given subcommand(s)'
         }
         &'gtlock;help;run'= {
@@ -114,6 +127,8 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help;status'= {
         }
         &'gtlock;help;clean'= {
+        }
+        &'gtlock;help;report'= {
         }
         &'gtlock;help;help'= {
         }

@@ -9,12 +9,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
+pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::values::is_time;
 use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
 mod examples;
+mod report;
 mod values;
 
 /// The help: what it does and how it looks, before the details.
@@ -94,6 +96,12 @@ pub enum Action {
     /// given with --lock-dir, and leaves everything in them that is not a lock file.
     #[command(help_template = TEMPLATE, before_help = examples::CLEAN, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
+    /// Show from logs of --log which locks were waited for, how long, and for whom.
+    ///
+    /// Reads each LOG; - is standard input. Without one, reads the log that the environment variable names. Prints a
+    /// table, or what the options ask for instead.
+    #[command(help_template = TEMPLATE, before_help = examples::REPORT, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock report [OPTIONS] [LOG]...")]
+    Report(ReportArgs),
 }
 
 const RUN_USAGE: &str = "\
@@ -183,6 +191,13 @@ pub struct LockArgs {
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
           default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
     pub kill_after: Duration,
+
+    /// Append a line of JSON to FILE for each lock, for gtlock report.
+    ///
+    /// Written when the lock is released, refused or given up. Without this, to the file that the environment
+    /// variable names, if any. A log that cannot be written is reported and changes nothing else.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
+    pub log: Option<PathBuf>,
 
     /// Say nothing but errors; a refused lock is not one.
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]

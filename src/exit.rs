@@ -56,7 +56,17 @@ impl Exit {
     ///
     /// No lock may be held any more: nothing is dropped.
     pub fn finish(self) -> ! {
-        let code = match self {
+        if let Self::Signal(signal) = self {
+            sys::die_of(signal);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the one place for it")]
+        std::process::exit(self.code())
+    }
+
+    /// The exit code of the table.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        match self {
             Self::Success => 0,
             Self::Command(code) => code,
             Self::Refused(code) => code.into(),
@@ -64,12 +74,7 @@ impl Exit {
             Self::Failure => 125,
             Self::CannotRun => 126,
             Self::NotFound => 127,
-            Self::Signal(signal) => {
-                sys::die_of(signal);
-                128 + signal
-            }
-        };
-        #[expect(clippy::disallowed_methods, reason = "the one place for it")]
-        std::process::exit(code)
+            Self::Signal(signal) => 128 + signal,
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod cmd;
 mod escape;
 pub mod exit;
+mod history;
 pub mod lock;
 pub mod process;
 mod sys;

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use gtlock::cli::{Action, Cli};
-use gtlock::cmd::{clean, report, run, status, usage};
+use gtlock::cmd::{clean, history, report, run, status, usage};
 use gtlock::exit::Exit;
 
 #[cfg(unix)]
@@ -28,6 +28,7 @@ fn obey(words: &[OsString]) -> Exit {
         Action::Try(args) => run::try_run(&args),
         Action::Status(args) => status::status(&args),
         Action::Clean(args) => clean::clean(&args),
+        Action::Report(args) => history::report(&args),
     };
     done.unwrap_or_else(|e| report::failed(&e))
 }

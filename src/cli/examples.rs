@@ -6,7 +6,8 @@ Examples:
   gtlock run --read state.json -- cat state.json
   gtlock try --write state.json -- ./update.sh
   gtlock status
-  gtlock clean";
+  gtlock clean
+  gtlock report locks.log";
 
 pub const RUN: &str = "\
 Examples:
@@ -33,3 +34,9 @@ Examples:
   gtlock clean
   gtlock clean --dry-run
   gtlock clean -R .";
+
+pub const REPORT: &str = "\
+Examples:
+  gtlock report locks.log
+  gtlock report --since 1day --lock state.json locks.log
+  gtlock report --html report.html locks.log";

@@ -96,7 +96,7 @@ pub fn parse_exit_status(text: &str) -> Result<u8, String> {
 }
 
 /// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.
-fn parse_time(text: &str) -> Result<Duration, String> {
+pub fn parse_time(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if is_number {
         let seconds: f64 = text.parse().map_err(|_| "not a number".to_owned())?;

@@ -88,8 +88,13 @@ pub fn command_line(words: &[OsString]) -> String {
     if let Some(label) = label(words) {
         return Escaped::new(label).to_string();
     }
-    let command = arguments(words).and_then(|(_, command)| command).unwrap_or(words);
-    command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+    command_of(words).iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// The command of a process; of a gtlock the command that it runs.
+#[must_use]
+pub fn command_of(words: &[OsString]) -> &[OsString] {
+    arguments(words).and_then(|(_, command)| command).unwrap_or(words)
 }
 
 /// The label that a gtlock was given.

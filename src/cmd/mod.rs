@@ -3,8 +3,10 @@
 mod below;
 pub mod clean;
 mod habits;
+pub mod history;
 mod holders;
 mod inquiry;
+mod journal;
 mod json;
 mod meant;
 mod narrate;

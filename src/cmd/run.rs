@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use anyhow::Context;
 
+use super::journal::Journal;
 use super::narrate::Narrator;
 use super::{remedy, report};
 use crate::cli::{LockArgs, RunArgs, TryArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
+use crate::history::Outcome;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
 use crate::sys::{self, Ended, Incoming, Launch, Limit};
 
@@ -72,14 +74,20 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
     let mut narrator = Narrator::new(args);
+    let mut journal = Journal::new(args, command);
     let serving = sys::serve_as_process_1();
-    let mut guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
+    let mut guard = match lock.lock_watched(&mut |waiting| {
+        journal.waits(waiting.target);
+        narrator.waits(waiting)
+    }) {
         Ok(guard) => guard,
         Err(Error::Busy(target)) => {
+            journal.refused(&target, Outcome::Refused);
             narrator.refused(&target, "busy");
             return Ok(Exit::Refused(args.conflict_exit_code));
         }
         Err(Error::TimedOut { target, waited }) => {
+            journal.refused(&target, Outcome::TimedOut);
             narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
             return Ok(Exit::Refused(args.conflict_exit_code));
         }
@@ -87,9 +95,16 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     };
     drop(serving);
     narrator.locked(&guard);
+    journal.got(&guard);
     if command.is_empty() {
         guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
+        journal.left_to_caller();
+        drop(guard);
+        journal.write(None);
         return Ok(Exit::Success);
+    }
+    if args.no_fork {
+        journal.write(None); // afterwards there is no gtlock
     }
     let since = Instant::now();
     let mut signals = None;
@@ -101,6 +116,11 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         // What the command was running may still be writing: the locks are to last as long as what it inherited.
         guard.leave();
     }
+    journal.let_go(match ended {
+        Ok(Ended::Overdue) => Outcome::Ended,
+        _ if is_left => Outcome::Kept,
+        _ => Outcome::Released,
+    });
     let replaced = guard.release();
     // Not before: a release that is cut off would leave the lock to what inherited it.
     if let Some(signals) = signals {
@@ -121,7 +141,9 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         };
         report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
-    conclude(ended, command)
+    let exit = conclude(ended, command);
+    journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
+    exit
 }
 
 /// Runs a command to its end.

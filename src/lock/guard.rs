@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::file::LockFile;
 use super::nested::{self, Own};
@@ -124,12 +125,14 @@ pub struct Locked {
     file: LockFile,
     own: Own,
     unrecorded: Option<io::Error>,
+    taken: Instant,
     /// What becomes of it when this is dropped.
     on_drop: OnDrop,
 }
 
 impl Locked {
     pub(super) fn new(file: LockFile, stat: Stat, target: Target, on_drop: OnDrop) -> Self {
+        let taken = Instant::now();
         let recorded = if target.kind() != Kind::LockFile {
             Ok(()) // not ours to write to
         } else if stat.links == 1 {
@@ -138,7 +141,7 @@ impl Locked {
             Err(io::Error::other("it has more than one name"))
         };
         let own = Own::register(file.id);
-        Self { target, file, own, unrecorded: recorded.err(), on_drop }
+        Self { target, file, own, unrecorded: recorded.err(), taken, on_drop }
     }
 
     /// Which lock it is.
@@ -157,6 +160,12 @@ impl Locked {
     #[must_use]
     pub fn unrecorded(&self) -> Option<&io::Error> {
         self.unrecorded.as_ref()
+    }
+
+    /// When it was acquired.
+    #[must_use]
+    pub fn taken(&self) -> Instant {
+        self.taken
     }
 
     /// Whether this is the lock that is wanted, or a stronger one on the same file.

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
@@ -41,6 +42,22 @@ pub fn held_by(lock: &LockFile, target: &Target, processes: &mut Processes) -> O
     held_by_ancestor(lock, target, processes)
         .map(HeldBy::Ancestor)
         .or_else(|| is_inherited(lock.id, processes).then_some(HeldBy::Descriptor))
+}
+
+/// The files of the locks that are held around this process, those that are known.
+#[must_use]
+pub fn enclosing() -> Vec<PathBuf> {
+    let entries = entries();
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let ancestors = Processes::default().ancestors().unwrap_or_default();
+    let path = |(pid, id)| match pid {
+        pid if ancestors.contains(&pid) => sys::path_of(pid, id),
+        _ if sys::has_inherited(id) => sys::path_of(std::process::id(), id),
+        _ => None,
+    };
+    entries.into_iter().filter_map(path).collect()
 }
 
 /// Whether this process runs inside any lock at all.

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::path::PathBuf;
 
 use super::{FileId, Mode, Tie};
 
@@ -22,6 +23,11 @@ pub fn everyone() -> Vec<u32> {
 
 /// Not to be seen.
 pub fn ties(_: u32, _: &HashSet<u64>) -> Option<Vec<(FileId, Tie)>> {
+    None
+}
+
+/// Not to be had from this system's kernel.
+pub fn path_of(_: u32, _: FileId) -> Option<PathBuf> {
     None
 }
 

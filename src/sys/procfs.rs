@@ -19,6 +19,9 @@ use super::{FileId, Mode, Tie, places};
 use lines::Kind;
 
 mod lines;
+mod path;
+
+pub use path::path_of;
 
 /// Whether the descriptors of other processes can be seen here, as far as they are this user's.
 pub const SHOWS_DESCRIPTORS: bool = true;

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use super::{Access, FileId, Missing, Stat};
 
+mod append;
 mod child;
 mod dir;
 mod interrupt;
@@ -37,6 +38,7 @@ pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 /// The path of a file without links.
 pub use std::fs::canonicalize;
 
+pub use append::append;
 pub use child::run;
 #[cfg(target_os = "linux")]
 use linux::CLOCK;

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -248,6 +248,15 @@ pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Appends to a file, which is made if need be, in one write.
+pub fn append(path: &Path, line: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    match file.write(line)? {
+        n if n == line.len() => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of the line was written")),
+    }
 }
 
 /// Nothing: a command does not inherit locks here, it ends with this process (see [`run`]).

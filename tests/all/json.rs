@@ -14,7 +14,7 @@ fn document(dir: &Path, arguments: &[&str], code: i32) -> Value {
 }
 
 /// Asserts that an object has these fields and no others.
-fn has_fields(object: &Value, fields: &[&str]) {
+pub fn has_fields(object: &Value, fields: &[&str]) {
     let there: BTreeSet<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
     assert_eq!(there, fields.iter().copied().collect(), "{object}");
 }

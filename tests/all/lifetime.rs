@@ -493,9 +493,9 @@ fn to_start_a_command_takes_no_descriptor() {
 fn a_command_runs_under_thousands_of_locks() {
     let (dir, data) = data();
     // The limit of descriptors of whoever runs the tests may be lower, and not be ours to raise.
-    let script = r#"ulimit -n 8000 || exit 9
+    let script = r"ulimit -n 8000 || exit 9
         touch $(seq -f f%.0f 7000)
-        exec gtlock run --direct $(seq -f --read=f%.0f 7000) -- sh -c 'gtlock try -q --direct --write f7000; echo $?'"#;
+        exec gtlock run --direct $(seq -f --read=f%.0f 7000) -- sh -c 'gtlock try -q --direct --write f7000; echo $?'";
     let mut shell = shell(script, &data);
     shell.current_dir(&dir);
     let output = to_its_end(shell).output().expect("it runs");

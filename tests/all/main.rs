@@ -22,6 +22,8 @@ mod faults;
 mod flock;
 mod given_up;
 #[cfg(target_os = "linux")]
+mod history;
+#[cfg(target_os = "linux")]
 mod hostile;
 #[cfg(target_os = "linux")]
 mod json;

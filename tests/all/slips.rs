@@ -143,7 +143,7 @@ fn other_tools_names_of_subcommands_are_known() {
             "completions zsh",
             "'completions'; completions and man pages are files of the package, in completions/ and man/ of the source (see gtlock --help)",
         ),
-        ("nonsense", "'nonsense'; use run, try, status or clean (see gtlock --help)"),
+        ("nonsense", "'nonsense'; use run, try, status, clean or report (see gtlock --help)"),
         ("help nonsense", "'nonsense' (see gtlock --help)"),
     ] {
         refused(dir.path(), &format!("gtlock {typed}"), &format!("unrecognized subcommand {said}"));
@@ -225,7 +225,7 @@ fn an_empty_timeout_in_the_environment_is_none() {
 
 #[test]
 fn every_help_begins_with_examples_that_work() {
-    for subcommand in [&[][..], &["run"], &["try"], &["status"], &["clean"]] {
+    for subcommand in [&[][..], &["run"], &["try"], &["status"], &["clean"], &["report"]] {
         let (dir, _) = data();
         for script in ["update.sh", "move.sh"] {
             let script = dir.path().join(script);
@@ -233,14 +233,14 @@ fn every_help_begins_with_examples_that_work() {
             fs::set_permissions(script, PermissionsExt::from_mode(0o755)).expect("it is ours");
         }
         fs::write(dir.path().join("state.json"), "{}").expect("it can be written");
+        fs::write(dir.path().join("locks.log"), "").expect("it can be written");
         let help = gtlock().args(subcommand).arg("--help").assert().success();
         let help = String::from_utf8_lossy(&help.get_output().stdout).into_owned();
         let (before, after) = help.split_once("\nExamples:\n").expect("there are examples");
         assert!(!before.contains("Usage:"), "{help}");
         let examples: Vec<_> = after.lines().take_while(|line| !line.is_empty()).collect();
-        assert!(
-            subcommand == ["status"] || subcommand == ["clean"] || examples[0].contains("--write state.json")
-        );
+        let locks = !["status", "clean", "report"].iter().any(|name| subcommand == [*name]);
+        assert!(!locks || examples[0].contains("--write state.json"));
         for example in examples {
             let mut shell = process("sh");
             shell.args(["-c", example]).current_dir(dir.path());

@@ -9,12 +9,13 @@ use gtlock::exit;
 const DATE: &str = "2026-11-24";
 
 /// The prose of each page: the sections after EXIT STATUS.
-const PROSE: [(&str, &str); 5] = [
+const PROSE: [(&str, &str); 6] = [
     ("gtlock", include_str!("gtlock.roff")),
     ("gtlock-run", include_str!("gtlock-run.roff")),
     ("gtlock-try", include_str!("gtlock-try.roff")),
     ("gtlock-status", include_str!("gtlock-status.roff")),
     ("gtlock-clean", include_str!("gtlock-clean.roff")),
+    ("gtlock-report", include_str!("gtlock-report.roff")),
 ];
 
 /// The pages, each with its file name.

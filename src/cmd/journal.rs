@@ -1,0 +1,226 @@
+//! What `run` and `try` leave in the log of `--log`: a line for each lock that they asked for.
+
+use std::borrow::Cow;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::{Instant, SystemTime};
+
+use super::inquiry::{Answer, Inquiry};
+use super::{holders, report};
+use crate::cli::{LOG_VARIABLE, LockArgs};
+use crate::escape::Escaped;
+use crate::exit::Exit;
+use crate::history::{self, Entry, Mode, Moment, Outcome, Span, Text, VERSION, Who};
+use crate::lock::{self, Guard, Kind, Target};
+use crate::process::{Liveness, Processes};
+use crate::sys;
+
+/// How much of a command is kept, in bytes.
+const MAX_COMMAND: usize = 4096;
+
+/// What is noted of a request while it is under way; written when it is over, and the locks are released.
+pub struct Journal<'a> {
+    log: Option<PathBuf>,
+    command: &'a [OsString],
+    /// The same moment on two clocks: one that people read, one that nobody sets.
+    asked: SystemTime,
+    started: Instant,
+    wait: Option<Wait>,
+    locks: Vec<Noted>,
+}
+
+/// A wait, and who is found to hold the lock.
+struct Wait {
+    lock: PathBuf,
+    holder: Inquiry<Option<Who<'static>>>,
+}
+
+/// A lock that was asked for.
+struct Noted {
+    target: Target,
+    asked: Instant,
+    /// Got, refused or given up.
+    answered: Instant,
+    released: Option<Instant>,
+    outcome: Outcome,
+    holder: Option<Who<'static>>,
+}
+
+impl<'a> Journal<'a> {
+    /// Starts the clock. Without a log, nothing is noted.
+    pub fn new(args: &LockArgs, command: &'a [OsString]) -> Self {
+        let named = || env::var_os(LOG_VARIABLE).map(PathBuf::from);
+        let log = args.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
+        Self {
+            log,
+            command,
+            asked: SystemTime::now(),
+            started: Instant::now(),
+            wait: None,
+            locks: Vec::new(),
+        }
+    }
+
+    /// Notes that a wait goes on. Who holds the lock is found out beside it.
+    pub fn waits(&mut self, target: &Target) {
+        if self.log.is_some() && self.wait.as_ref().is_none_or(|wait| wait.lock != target.lock()) {
+            let (lock, holder) = (target.lock().to_owned(), look_up(target));
+            self.wait = Some(Wait { lock, holder });
+        }
+    }
+
+    /// Writes that a lock was not obtained.
+    pub fn refused(&mut self, target: &Target, outcome: Outcome) {
+        if self.log.is_none() {
+            return;
+        }
+        let answered = Instant::now();
+        let holder = match self.wait.take() {
+            Some(wait) if wait.lock == target.lock() => wait.holder,
+            _ => look_up(target),
+        };
+        let holder = holder.wait().flatten();
+        let (target, asked) = (target.clone(), self.started);
+        self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
+        self.write(None);
+    }
+
+    /// Notes that the locks were obtained.
+    pub fn got(&mut self, guard: &Guard) {
+        if self.log.is_none() {
+            return;
+        }
+        let mut asked = self.started;
+        for locked in guard.locks() {
+            let (target, answered) = (locked.target().clone(), locked.taken().max(asked));
+            // Among readers, who is found from now on may hold it beside this process.
+            let holder = self.found(&target);
+            let outcome = Outcome::Kept; // as far as is known
+            self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
+            asked = answered;
+        }
+    }
+
+    /// Who held a lock when the wait for it began, if that is found out by now.
+    fn found(&self, target: &Target) -> Option<Who<'static>> {
+        let wait = self.wait.as_ref().filter(|wait| wait.lock == target.lock())?;
+        match wait.holder.poll() {
+            Answer::Known(holder) => holder,
+            Answer::Pending | Answer::Late => None,
+        }
+    }
+
+    /// Notes that the locks are let go now.
+    pub fn let_go(&mut self, outcome: Outcome) {
+        for noted in &mut self.locks {
+            (noted.released, noted.outcome) = (Some(Instant::now()), outcome);
+        }
+    }
+
+    /// Notes that the locks on files are released now, and that those on descriptors stay the caller's.
+    pub fn left_to_caller(&mut self) {
+        let is_file = |noted: &&mut Noted| !matches!(noted.target.kind(), Kind::Descriptor(_));
+        for noted in self.locks.iter_mut().filter(is_file) {
+            (noted.released, noted.outcome) = (Some(Instant::now()), Outcome::Released);
+        }
+    }
+
+    /// Writes it all down. Whether that succeeds changes nothing else.
+    pub fn write(&mut self, exit: Option<Exit>) {
+        let Some(log) = self.log.take() else { return };
+        let mut inside = lock::enclosing();
+        let command = words(self.command);
+        for noted in &self.locks {
+            let lock = match noted.target.kind() {
+                Kind::Descriptor(id) => sys::path_of(process::id(), id),
+                _ => None,
+            };
+            let data = lock.clone().or_else(|| std::path::absolute(noted.target.data()).ok());
+            let lock = lock.unwrap_or_else(|| canonical(noted.target.lock()));
+            let moment = |instant: Instant| {
+                Moment::from(self.asked).after(instant.saturating_duration_since(self.started).into())
+            };
+            let is_sole = noted.target.mode() == lock::Mode::Exclusive;
+            let holder = noted.holder.clone().or_else(|| self.found(&noted.target).filter(|_| is_sole));
+            let waited = Span::from(noted.answered - noted.asked);
+            let held = noted.released.map(|released| Span::from(released - noted.answered));
+            let entry = Entry {
+                version: VERSION,
+                asked: moment(noted.asked),
+                got: noted.outcome.is_acquired().then(|| moment(noted.answered)),
+                released: noted.released.map(moment),
+                waited,
+                held,
+                lock: text(lock.as_os_str()),
+                data: text(data.as_deref().unwrap_or(noted.target.data()).as_os_str()),
+                mode: match noted.target.mode() {
+                    lock::Mode::Shared => Mode::Read,
+                    lock::Mode::Exclusive => Mode::Write,
+                },
+                pid: process::id(),
+                label: None,
+                command: command.clone(),
+                exit: exit.filter(|_| noted.outcome.is_acquired()).map(Exit::code),
+                outcome: noted.outcome,
+                holder,
+                inside: inside.iter().map(|path| text(path.as_os_str())).collect(),
+            };
+            if let Err(e) = history::append(&log, &entry) {
+                report::say(&format!("{}: cannot write to the log: {e}", Escaped::new(&log)));
+                return;
+            }
+            inside.push(lock);
+        }
+    }
+}
+
+/// Finds out beside everything else who holds a lock.
+fn look_up(target: &Target) -> Inquiry<Option<Who<'static>>> {
+    let target = target.clone();
+    Inquiry::new(move || holder_of(&target))
+}
+
+fn holder_of(target: &Target) -> Option<Who<'static>> {
+    let mut processes = Processes::default();
+    let holders = match target.kind() {
+        Kind::Descriptor(id) => lock::descriptor_holders(id, &mut processes),
+        kind => lock::inspect(target.lock(), kind, &mut processes).ok()??.holders,
+    };
+    let mut others = holders.into_iter().filter(|holder| holder.pid != process::id());
+    others.find_map(|holder| match holder.liveness {
+        Liveness::Alive(process) => {
+            let command = words(holders::command_of(&process.command));
+            Some(Who { pid: holder.pid, label: None, command })
+        }
+        _ => None,
+    })
+}
+
+/// The words of a command, as many as the log keeps.
+fn words(command: &[OsString]) -> Vec<Text<'static>> {
+    let mut left = MAX_COMMAND;
+    let mut words = Vec::new();
+    for word in command {
+        let word = word.to_string_lossy();
+        let end = word.floor_char_boundary(left);
+        words.push(Text(Cow::Owned(word[..end].to_owned())));
+        left -= end;
+        if end < word.len() {
+            break;
+        }
+    }
+    words
+}
+
+/// The one path of a file, which may be gone.
+fn canonical(file: &Path) -> PathBuf {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (dir, name) = (sys::canonicalize(parent), file.file_name());
+    dir.ok().zip(name).map_or_else(|| file.to_owned(), |(dir, name)| dir.join(name))
+}
+
+fn text(name: &OsStr) -> Text<'_> {
+    Text(name.to_string_lossy())
+}
