@@ -207,7 +207,8 @@ fn each_fault(
     let mut injected = 0;
     for (call, errors) in FAULTS.iter().filter(|(call, _)| only.is_none_or(|only| only == *call)) {
         let first = if *call == "execve" { 2 } else { 1 }; // which execve starts gtlock itself
-        for index in first..=calls.get(*call).copied().unwrap_or(0) {
+        let last = calls.get(*call).copied().unwrap_or(0);
+        for index in (first..=last).filter(|index| is_worth_failing(index - first, last)) {
             let in_turn = &errors[index % errors.len()..][..1];
             for error in if all || only.is_some() { errors } else { in_turn } {
                 let mut scene = set_up();
@@ -240,6 +241,13 @@ fn each_fault(
     }
     assert!(injected > 0, "{what}: no call to make fail: {calls:?}");
     let _ = writeln!(std::io::stderr(), "faults: {what}: {injected}");
+}
+
+/// A look at all processes makes the same calls for each of them, and how many there are is not up to the test: of
+/// many calls the first ones are made to fail, and then every so many.
+fn is_worth_failing(index: usize, of: usize) -> bool {
+    const FIRST: usize = 40;
+    index < FIRST || index.is_multiple_of((of / FIRST).max(1))
 }
 
 /// What must be so whatever fails.
