@@ -26,7 +26,7 @@ pub fn who_holds(target: &Target) -> String {
             let purpose = purpose(mode);
             let comma = if holders.iter().any(is_stopped) { "," } else { "" };
             let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
-            // Readers share: one that is refused nevertheless was refused by a gate.
+            // Readers share: one that waits nevertheless stands behind a writer.
             let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
                 ", and a writer waits"
             } else {

@@ -122,7 +122,7 @@ fn held_stale_and_free_locks_are_as_documented() {
 }
 
 #[test]
-fn waiters_are_those_of_the_lock_and_of_its_gate() {
+fn waiters_are_those_in_line_for_the_lock() {
     let (dir, data) = data();
     let reader = Holder::reader(&data);
     let waiting = |mode: &str| {
@@ -135,7 +135,7 @@ fn waiters_are_those_of_the_lock_and_of_its_gate() {
     let mut waiters = [waiting("--write"), waiting("--read")];
     let document = document(dir.path(), &["status"], 0);
     is_status(&document);
-    assert_eq!(document["locks"].as_array().map(Vec::len), Some(1), "gates are not shown");
+    assert_eq!(document["locks"].as_array().map(Vec::len), Some(1));
     let shown = document["locks"][0]["waiters"].as_array().expect("a list");
     let pids: Vec<Value> = shown.iter().map(|waiter| waiter["pid"].clone()).collect();
     assert_eq!(pids, [json!(waiters[0].id()), json!(waiters[1].id())]);

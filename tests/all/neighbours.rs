@@ -81,7 +81,7 @@ fn whatever_takes_the_place_of_a_held_lock_is_left_alone_and_reported() {
             for mode in ["--read", "--write"] {
                 let output = gtlock().args(["try", "-q", mode]).arg(&data).output().expect("it runs");
                 let code = output.status.code();
-                // Though the gate is still where it was, and the writer that waits holds it.
+                // Though the writer that waits is still in line, for the file that was there.
                 assert_eq!(code, Some(if is_lock { 0 } else { 125 }), "{what} at {place}: {output:?}");
             }
             let status = gtlock().args(["status"]).arg(&data).output().expect("it runs");
