@@ -103,7 +103,7 @@ fn a_leftover_gate_goes_and_one_that_is_held_stays() {
     let gate = fs::File::open(locks.join("held.lock.gate")).expect("it is there");
     #[expect(clippy::disallowed_methods, reason = "a holder that is not gtlock")]
     gate.lock().expect("it can be locked");
-    clean(dir.path(), &[]).success().stdout("removed 1 lock file, 0 held\n").stderr("");
+    clean(dir.path(), &[]).success().stdout("removed 1 lock file, 1 held\n").stderr("");
     assert_eq!(names(&locks), ["held.lock.gate"]);
 }
 
