@@ -144,29 +144,29 @@ impl Narrator {
         }
     }
 
-    /// Says who holds the locks of a command that was cut off.
-    pub fn left(&self, targets: &[(Target, FileId)]) {
+    /// Says who holds the locks of a command that was cut off; if nobody, how long they were held.
+    pub fn left(&self, targets: &[(Target, FileId)], held: Duration) {
         if self.quiet {
             return;
         }
-        for (target, id) in targets {
-            let id = *id;
-            let inquiry = Inquiry::new(move || holders::inheritors(id));
-            if let Some(who) = inquiry.wait_for(AFTERWARDS).flatten() {
-                report::say(&format!(
+        let files: Vec<_> = targets.iter().map(|&(_, id)| id).collect();
+        let inquiry = Inquiry::new(move || files.into_iter().map(holders::inheritors).collect::<Vec<_>>());
+        let mut known = inquiry.wait_for(AFTERWARDS).into_iter().flatten();
+        for (target, _) in targets {
+            match known.next().flatten() {
+                Some(who) => report::say(&format!(
                     "{}: the command was cut off; the lock stays with {who}",
                     shown(target)
-                ));
+                )),
+                None => self.released(target, held),
             }
         }
     }
 
-    /// Prints how long the locks were held.
-    pub fn released(&self, targets: &[(Target, FileId)], held: Duration) {
+    /// Prints how long a lock was held.
+    pub fn released(&self, target: &Target, held: Duration) {
         if self.verbose {
-            for (target, _) in targets {
-                say(&format!("{}: held for {}", shown(target), report::duration(held)));
-            }
+            say(&format!("{}: held for {}", shown(target), report::duration(held)));
         }
     }
 

@@ -127,9 +127,11 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         signals.let_through();
     }
     if is_left {
-        narrator.left(&targets);
+        narrator.left(&targets, held);
     } else {
-        narrator.released(&targets, held);
+        for (target, _) in &targets {
+            narrator.released(target, held);
+        }
     }
     for replaced in replaced {
         let found = if args.direct {
