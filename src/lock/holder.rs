@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Mode;
 use super::record::{self, Record};
-use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId, Tie};
+use crate::process::{Liveness, Process, Processes};
+use crate::sys::{self, FileId, Listed, Tie, What};
 
 /// A process's start is known to the second, a file's time to a few milliseconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
@@ -52,12 +52,54 @@ pub struct Descriptors {
     /// Those that were looked at, and whether there was anything to be seen.
     looked_at: HashMap<u32, bool>,
     ties: HashMap<FileId, Vec<(u32, Tie)>>,
+    /// Those whom the kernel's table shows to have taken a lock.
+    listed: HashSet<(u32, FileId)>,
+    /// Those whom it shows to wait for one, each with the inode number of the file.
+    blocked: Vec<(u32, u64)>,
+    /// Whether it shows places in a queue.
+    has_queue: bool,
 }
 
 impl Descriptors {
     /// Those on these files; nothing is looked at yet.
     pub fn on(files: impl Iterator<Item = FileId>) -> Self {
         Self { inodes: files.map(|file| file.inode).collect(), ..Self::default() }
+    }
+
+    /// Takes the kernel's table for what it tells without a look at all that a process has open.
+    pub fn read(&mut self, table: &[Listed]) {
+        for line in table.iter().filter(|line| self.inodes.contains(&line.file.inode)) {
+            match line.what {
+                What::Holds => _ = self.listed.insert((line.pid, line.file)),
+                What::Waits => self.blocked.push((line.pid, line.file.inode)),
+                What::Queues => self.has_queue = true,
+            }
+        }
+    }
+
+    /// Looks at the processes that the table shows as waiting, at all of them where some are in a queue: it does not
+    /// show whose places are taken.
+    pub fn look_at_waiters(&mut self) {
+        if self.has_queue {
+            self.look_at_everyone();
+        }
+        for (pid, _) in self.blocked.clone() {
+            self.look_at(pid);
+        }
+    }
+
+    /// Looks at those that a record names, unless the table shows them, by a number that is still theirs.
+    pub fn look_at_recorded(&mut self, record: &Record, file: FileId, seen: &HashMap<u32, Liveness>) {
+        for &pid in &record.pids {
+            let is_theirs =
+                matches!(seen.get(&pid), Some(Liveness::Alive(process)) if !is_younger(process, record));
+            if !is_theirs {
+                self.listed.remove(&(pid, file));
+            }
+            if !self.listed.contains(&(pid, file)) {
+                self.look_at(pid);
+            }
+        }
     }
 
     /// Looks at those of a process, once.
@@ -84,10 +126,15 @@ impl Descriptors {
         self.ties.get(&file).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a flock on the file is held through one of a process's; `None` if they cannot be seen.
-    fn holds(&self, pid: u32, file: FileId) -> Option<bool> {
-        let is_seen = *self.looked_at.get(&pid)?;
-        is_seen.then(|| self.locks(file).any(|(holder, _)| holder == pid))
+    /// What speaks for a process that the record of a lock names.
+    fn proof(&self, pid: u32, file: FileId) -> Proof {
+        if self.listed.contains(&(pid, file)) || self.locks(file).any(|(holder, _)| holder == pid) {
+            return Proof::Kernel;
+        }
+        match self.looked_at.get(&pid) {
+            Some(true) => Proof::None,
+            Some(false) | None => Proof::RecordAlone,
+        }
     }
 
     /// The processes through whose descriptors the lock is held, each with the one that took it.
@@ -100,19 +147,23 @@ impl Descriptors {
 
     /// Whether a holder that the record names is confirmed.
     pub fn confirm(&self, record: &Record, file: FileId, processes: &mut Processes) -> bool {
-        record.pids.iter().any(|&pid| is_confirmed(pid, self.holds(pid, file), record, processes))
+        record.pids.iter().any(|&pid| match self.proof(pid, file) {
+            Proof::Kernel => true,
+            Proof::RecordAlone => is_all_there_is(pid, record, processes),
+            Proof::None => false,
+        })
     }
 
     /// The processes that wait for the lock, but for this one, which may wait and ask: those in its queue, in
     /// order, then those that the kernel's table shows as blocked.
-    pub fn waiters(&self, file: FileId, blocked: &[(u32, u64)]) -> Vec<u32> {
+    pub fn waiters(&self, file: FileId) -> Vec<u32> {
         let ties = self.ties(file);
         let place =
             |&(pid, tie): &(u32, Tie)| if let Tie::Place(place) = tie { Some((place, pid)) } else { None };
         let queue: BTreeSet<_> = ties.iter().filter_map(place).collect();
         // The inode number alone could belong to another file system.
         let has_it_open = |pid: u32| ties.iter().any(|&(other, _)| other == pid);
-        let blocked = blocked.iter().filter(|&&(pid, inode)| inode == file.inode && has_it_open(pid));
+        let blocked = self.blocked.iter().filter(|&&(pid, inode)| inode == file.inode && has_it_open(pid));
         let mut waiters = Vec::new();
         for pid in queue.into_iter().map(|(_, pid)| pid).chain(blocked.map(|&(pid, _)| pid)) {
             if pid != std::process::id() && !waiters.contains(&pid) {
@@ -149,14 +200,12 @@ impl Candidate {
     }
 
     /// The holder, by a look at the process.
-    pub fn judge(self, record: &Record, looks: &HashMap<u32, Liveness>) -> Holder {
+    pub fn judge(self, record: &Record, seen: &HashMap<u32, Liveness>) -> Holder {
         let Self { pid, evidence, proof } = self;
-        let liveness = match (proof, looks.get(&pid)) {
+        let liveness = match (proof, seen.get(&pid)) {
             (Proof::None, _) | (_, None) => Liveness::Dead,
-            // Somebody else, to whom the number came later. Where the kernel proves it the clock was set.
-            (Proof::RecordAlone, Some(Liveness::Alive(process)))
-                if record.written.is_some_and(|written| process.started > written + CLOCK_SLACK) =>
-            {
+            // Somebody else, to whom the number came later.
+            (Proof::RecordAlone, Some(Liveness::Alive(process))) if is_younger(process, record) => {
                 Liveness::Dead
             }
             (_, Some(liveness)) => liveness.clone(),
@@ -174,16 +223,9 @@ pub fn candidates(
     descriptors: &Descriptors,
     processes: &mut Processes,
 ) -> Vec<Candidate> {
-    let recorded = record.pids.iter().map(|&pid| Candidate {
-        pid,
-        evidence: Evidence::Record,
-        proof: match descriptors.holds(pid, file) {
-            Some(true) => Proof::Kernel,
-            Some(false) => Proof::None,
-            None => Proof::RecordAlone,
-        },
-    });
-    let mut candidates: Vec<_> = recorded.collect();
+    let recorded =
+        |&pid: &u32| Candidate { pid, evidence: Evidence::Record, proof: descriptors.proof(pid, file) };
+    let mut candidates: Vec<_> = record.pids.iter().map(recorded).collect();
     if candidates.iter().any(|candidate| candidate.proof == Proof::Kernel) {
         return candidates;
     }
@@ -243,14 +285,24 @@ fn by_descriptor(file: FileId, processes: &mut Processes, took: impl Fn(u32) -> 
 pub(super) fn names_live_holder(file: &File, lock: &Path, processes: &mut Processes) -> bool {
     let record = record::read(file, lock).ok().flatten().unwrap_or_default();
     let Ok(stat) = sys::stat(file) else { return false };
-    record.pids.iter().any(|&pid| is_confirmed(pid, sys::holds_lock(pid, stat.id), &record, processes))
+    record
+        .pids
+        .iter()
+        .any(|&pid| sys::holds_lock(pid, stat.id).unwrap_or_else(|| is_all_there_is(pid, &record, processes)))
 }
 
-/// Whether a process that the record names is the holder: where the kernel tells, nobody's number is enough.
-fn is_confirmed(pid: u32, holds: Option<bool>, record: &Record, processes: &mut Processes) -> bool {
-    if sys::SHOWS_DESCRIPTORS {
-        return holds == Some(true);
-    }
-    let candidate = Candidate { pid, evidence: Evidence::Record, proof: Proof::RecordAlone };
-    candidate.judge(record, &processes.look_at_all(&[pid])).is_alive()
+/// Whether the record of a process that lives is as good as it gets: not where the kernel shows who holds a lock, if
+/// only to the same user.
+fn is_all_there_is(pid: u32, record: &Record, processes: &mut Processes) -> bool {
+    !sys::SHOWS_DESCRIPTORS
+        && match processes.look_at(pid) {
+            Liveness::Alive(process) => !is_younger(&process, record),
+            Liveness::Hidden => true,
+            Liveness::Dead => false,
+        }
+}
+
+/// Whether a process started after a record was written, and so cannot be what the record names.
+fn is_younger(process: &Process, record: &Record) -> bool {
+    record.written.is_some_and(|written| process.started > written + CLOCK_SLACK)
 }

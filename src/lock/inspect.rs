@@ -1,6 +1,6 @@
 //! Who holds a lock, found out without waiting for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::holder::{self, Candidate, Descriptors};
 use super::record::{self, Record};
 use super::{Error, Evidence, Holder, Kind, Mode, flock};
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId};
+use crate::sys::{self, FileId, Listed};
 
 /// A lock as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,28 +88,28 @@ fn find_out(
     processes: &mut Processes,
 ) -> Vec<Result<Option<Inspection>, Error>> {
     let mut found: Vec<_> = locks.iter().map(|&(lock, kind)| probe(lock, kind)).collect();
-    let mut descriptors = descriptors_on(&found);
-    held(&found).flat_map(|(_, lock)| &lock.record.pids).for_each(|&pid| descriptors.look_at(pid));
+    let table = match question {
+        Question::WhoHoldsAndWaits if held(&found).next().is_some() => sys::table(),
+        _ => None,
+    };
+    let (mut descriptors, mut seen) = look_at_recorded(&found, table.as_deref(), processes);
     let doubtful = held(&found).filter(|(_, lock)| !descriptors.confirm(&lock.record, lock.id, processes));
     let doubtful: Vec<usize> = doubtful.map(|(index, _)| index).collect();
     if !doubtful.is_empty() {
         wait_for_looks(locks, &mut found, doubtful);
-        descriptors = descriptors_on(&found);
+        (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
         descriptors.look_at_everyone();
     }
-    let mut blocked = None;
-    if question == Question::WhoHoldsAndWaits && held(&found).next().is_some() {
-        descriptors.look_at_everyone();
-        blocked = sys::blocked();
-    }
+    descriptors.look_at_waiters();
 
     for lock in found.iter_mut().flatten().flatten() {
         let Some(mode) = lock.mode else { continue };
         lock.candidates = holder::candidates(&lock.record, mode, lock.id, &descriptors, processes);
-        lock.waiters = blocked.as_ref().map(|blocked| descriptors.waiters(lock.id, blocked));
+        lock.waiters = table.as_ref().map(|_| descriptors.waiters(lock.id));
     }
     let in_question = found.iter().flatten().flatten().flat_map(Found::in_question);
-    let seen = processes.look_at_all(&in_question.collect::<Vec<_>>());
+    let unseen: Vec<_> = in_question.filter(|pid| !seen.contains_key(pid)).collect();
+    seen.extend(processes.look_at_all(&unseen));
     found.into_iter().map(|lock| Ok(lock?.map(|lock| lock.judge(&seen)))).collect()
 }
 
@@ -156,8 +156,24 @@ fn held(found: &[Result<Option<Found>, Error>]) -> impl Iterator<Item = (usize, 
     locks.filter(|(_, lock)| lock.mode.is_some())
 }
 
-fn descriptors_on(found: &[Result<Option<Found>, Error>]) -> Descriptors {
-    Descriptors::on(held(found).map(|(_, lock)| lock.id))
+/// What the kernel's table, if it was read, and the descriptors of those whom the records name show of the locks that
+/// are held; and the processes that had to be looked at for it.
+fn look_at_recorded(
+    found: &[Result<Option<Found>, Error>],
+    table: Option<&[Listed]>,
+    processes: &mut Processes,
+) -> (Descriptors, HashMap<u32, Liveness>) {
+    let mut descriptors = Descriptors::on(held(found).map(|(_, lock)| lock.id));
+    let mut seen = HashMap::new();
+    if let Some(table) = table {
+        descriptors.read(table);
+        let recorded: HashSet<u32> = held(found).flat_map(|(_, lock)| &lock.record.pids).copied().collect();
+        seen = processes.look_at_all(&recorded.into_iter().collect::<Vec<_>>());
+    }
+    for (_, lock) in held(found) {
+        descriptors.look_at_recorded(&lock.record, lock.id, &seen);
+    }
+    (descriptors, seen)
 }
 
 /// Waits for as long as somebody may take to look at a lock: what the kernel gives within that time was not held.

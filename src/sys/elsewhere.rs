@@ -6,13 +6,13 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 
-use super::{FileId, Mode, Tie};
+use super::{FileId, Listed, Mode, Tie};
 
 /// Whether the descriptors of other processes can be seen here, as far as they are this user's.
 pub const SHOWS_DESCRIPTORS: bool = false;
 
 /// Not to be had from this system's kernel.
-pub fn blocked() -> Option<Vec<(u32, u64)>> {
+pub fn table() -> Option<Vec<Listed>> {
     None
 }
 

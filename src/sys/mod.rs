@@ -57,6 +57,28 @@ pub enum Tie {
     Place(u64),
 }
 
+/// A line of the kernel's table of all locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The process that took the lock or waits for it, or 0 where that cannot be told.
+    pub pid: u32,
+    /// The file. On some file systems the table has another device for it than `stat` gives.
+    pub file: FileId,
+    /// What the process does.
+    pub what: What,
+}
+
+/// What a process does in the kernel's table of all locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It has taken a flock.
+    Holds,
+    /// It waits for a flock.
+    Waits,
+    /// It has taken a place in the queue for a lock.
+    Queues,
+}
+
 /// What gtlock asks of a file at a lock path.
 #[derive(Clone, Copy, Debug)]
 pub struct Stat {

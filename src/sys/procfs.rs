@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{AtFlags, CWD, Dir, Mode as Permissions, OFlags, StatxFlags, makedev, open, openat, statx};
 use rustix::io::Errno;
 
-use super::{FileId, Mode, Tie, places};
+use super::{FileId, Listed, Mode, Tie, What, places};
 use lines::Kind;
 
 mod lines;
@@ -26,16 +26,24 @@ pub use path::path_of;
 /// Whether the descriptors of other processes can be seen here, as far as they are this user's.
 pub const SHOWS_DESCRIPTORS: bool = true;
 
-/// The processes that wait for a flock, each with the inode number of the file, in the order of the kernel's
-/// table; `None` if that cannot be read.
+/// The kernel's table of locks, in its order; `None` if that cannot be read.
 ///
-/// To read the table holds up every flock on the machine for a moment (`locks_start` in the kernel's
-/// fs/locks.c): it is for `status`, once, and not for a wait.
-pub fn blocked() -> Option<Vec<(u32, u64)>> {
+/// To read it holds up every flock on the machine for a moment (`locks_start` in the kernel's fs/locks.c): it is
+/// for `status`, once, and not for a wait.
+pub fn table() -> Option<Vec<Listed>> {
     let table = fs::read_to_string("/proc/locks").ok()?;
-    let blocked =
-        table.lines().filter_map(lines::parse).filter(|line| line.waits && line.kind == Kind::Flock);
-    Some(blocked.map(|line| (line.pid, line.inode)).collect())
+    let listed = table.lines().filter_map(lines::parse).filter_map(|line| {
+        let what = match (line.kind, line.waits) {
+            (Kind::Flock, true) => What::Waits,
+            (Kind::Flock, false) => What::Holds,
+            (Kind::Place, false) if line.start >= places::FIRST => What::Queues,
+            (Kind::Place, _) => return None,
+        };
+        let (major, minor) = line.device;
+        let file = FileId { device: makedev(major, minor), inode: line.inode };
+        Some(Listed { pid: line.pid, file, what })
+    });
+    Some(listed.collect())
 }
 
 /// The processes that can be seen.

@@ -22,6 +22,8 @@ pub struct LockLine {
     pub mode: Mode,
     /// The process that took it, or 0 where that cannot be told: it is gone, or in another PID namespace.
     pub pid: u32,
+    /// The device of the file, major and minor number. On btrfs and overlayfs it is not the one that `stat` gives.
+    pub device: (u32, u32),
     /// The inode number of the file.
     pub inode: u64,
     /// The first byte that is locked.
@@ -30,7 +32,7 @@ pub struct LockLine {
 
 /// Reads `1: FLOCK  ADVISORY  WRITE 4123 fd:00:81234 0 EOF`, with `->` after the number for a waiter, or
 /// `1: OFDLCK ADVISORY  WRITE -1 fd:00:81234 4611686018427387904 4611686018427387904`. `None` for any other
-/// kind of lock. The device is passed over: on btrfs and overlayfs it is not the one that `stat` gives.
+/// kind of lock.
 pub fn parse(line: &str) -> Option<LockLine> {
     let mut words = line.split_ascii_whitespace().skip(1).peekable();
     let waits = words.next_if_eq(&"->").is_some();
@@ -42,9 +44,12 @@ pub fn parse(line: &str) -> Option<LockLine> {
     let mut words = words.skip(1);
     let mode = if words.next()? == "WRITE" { Mode::Exclusive } else { Mode::Shared };
     let pid: i64 = words.next()?.parse().ok()?;
-    let inode = words.next()?.rsplit(':').next()?.parse().ok()?;
+    let mut file = words.next()?.splitn(3, ':');
+    let mut number = || u32::from_str_radix(file.next()?, 16).ok();
+    let device = (number()?, number()?);
+    let inode = file.next()?.parse().ok()?;
     let start = words.next()?.parse().ok()?;
-    Some(LockLine { waits, kind, mode, pid: pid.try_into().unwrap_or(0), inode, start })
+    Some(LockLine { waits, kind, mode, pid: pid.try_into().unwrap_or(0), device, inode, start })
 }
 
 /// The locks that the fdinfo of a descriptor shows as held.
@@ -72,15 +77,15 @@ mod tests {
 
     use super::*;
 
-    fn flock(waits: bool, mode: Mode, pid: u32, inode: u64) -> LockLine {
-        LockLine { waits, kind: Kind::Flock, mode, pid, inode, start: 0 }
+    fn flock(waits: bool, mode: Mode, pid: u32, (device, inode): ((u32, u32), u64)) -> LockLine {
+        LockLine { waits, kind: Kind::Flock, mode, pid, device, inode, start: 0 }
     }
 
     #[test]
     fn flock_lines_are_read_and_others_passed_over() {
-        let held = flock(false, Mode::Exclusive, 4123, 81234);
+        let held = flock(false, Mode::Exclusive, 4123, ((0xfd, 0), 81234));
         assert_eq!(parse("1: FLOCK  ADVISORY  WRITE 4123 fd:00:81234 0 EOF"), Some(held));
-        let waiting = flock(true, Mode::Shared, 9, 5);
+        let waiting = flock(true, Mode::Shared, 9, ((0, 0x2a), 5));
         assert_eq!(parse("12: -> FLOCK  ADVISORY  READ 9 00:2a:5 0 EOF"), Some(waiting));
         for other in
             ["1: POSIX  ADVISORY  WRITE 1 fd:00:1 0 EOF", "1: FLOCK", "", "1: FLOCK ADVISORY READ x y 0 EOF"]
@@ -96,7 +101,7 @@ mod tests {
             lock:\t2: -> FLOCK  ADVISORY  WRITE 7 fd:00:81234 0 EOF\n";
         let start = (1 << 62) + 3;
         let (kind, mode) = (Kind::Place, Mode::Exclusive);
-        let place = LockLine { waits: false, kind, mode, pid: 0, inode: 81234, start };
+        let place = LockLine { waits: false, kind, mode, pid: 0, device: (0xfd, 0), inode: 81234, start };
         assert_eq!(locks_in(fdinfo).collect::<Vec<_>>(), [place]);
         assert_eq!(inode_in(fdinfo), Some(81234));
         assert_eq!(inode_in("pos:\t0\ninotify wd:1 ino:7\n"), None, "as before Linux 5.14");
@@ -121,7 +126,7 @@ mod tests {
             let fdinfo = format!("pos:\t{pos}\nflags:\t0{flags:o}\nmnt_id:\t29\n{other}\n{lock}");
             prop_assert_eq!(flags_in(&fdinfo), Some(flags));
             let mode = Mode::Exclusive;
-            let expected = held.then_some(flock(false, mode, pid, inode));
+            let expected = held.then_some(flock(false, mode, pid, ((0xfd, 0), inode)));
             prop_assert_eq!(locks_in(&fdinfo).collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
         }
 
@@ -142,7 +147,7 @@ mod tests {
                 "{number}: {arrow}FLOCK  ADVISORY  {kind} {pid} {major:02x}:{minor:02x}:{inode} 0 EOF"
             );
             let mode = if write { Mode::Exclusive } else { Mode::Shared };
-            prop_assert_eq!(parse(&line), Some(flock(waits, mode, pid, inode)));
+            prop_assert_eq!(parse(&line), Some(flock(waits, mode, pid, ((major.into(), minor), inode))));
             // In fdinfo it stands after `lock:` and a tab.
             let fdinfo = format!("lock:\t{line}");
             prop_assert_eq!(fdinfo.strip_prefix("lock:").and_then(parse), parse(&line));
