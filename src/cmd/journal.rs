@@ -17,17 +17,18 @@ use crate::lock::{self, Guard, Kind, Target};
 use crate::process::{Liveness, Processes};
 use crate::sys;
 
-/// How much of a command is kept, in bytes.
-const MAX_COMMAND: usize = 4096;
+/// How much of a command or a label is kept, in bytes.
+const MAX_TEXT: usize = 4096;
 
 /// What is noted of a request while it is under way; written when it is over, and the locks are released.
 pub struct Journal<'a> {
     log: Option<PathBuf>,
+    label: Option<&'a str>,
     command: &'a [OsString],
     /// The same moment on two clocks: one that people read, one that nobody sets.
     asked: SystemTime,
     started: Instant,
-    wait: Option<Wait>,
+    waits: Vec<Wait>,
     locks: Vec<Noted>,
 }
 
@@ -50,25 +51,30 @@ struct Noted {
 
 impl<'a> Journal<'a> {
     /// Starts the clock. Without a log, nothing is noted.
-    pub fn new(args: &LockArgs, command: &'a [OsString]) -> Self {
+    pub fn new(args: &'a LockArgs, command: &'a [OsString]) -> Self {
         let named = || env::var_os(LOG_VARIABLE).map(PathBuf::from);
         let log = args.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
         Self {
             log,
+            label: args.label.as_deref(),
             command,
             asked: SystemTime::now(),
             started: Instant::now(),
-            wait: None,
+            waits: Vec::new(),
             locks: Vec::new(),
         }
     }
 
     /// Notes that a wait goes on. Who holds the lock is found out beside it.
     pub fn waits(&mut self, target: &Target) {
-        if self.log.is_some() && self.wait.as_ref().is_none_or(|wait| wait.lock != target.lock()) {
+        if self.log.is_some() && self.wait_for(target).is_none() {
             let (lock, holder) = (target.lock().to_owned(), look_up(target));
-            self.wait = Some(Wait { lock, holder });
+            self.waits.push(Wait { lock, holder });
         }
+    }
+
+    fn wait_for(&self, target: &Target) -> Option<&Wait> {
+        self.waits.iter().find(|wait| wait.lock == target.lock())
     }
 
     /// Writes that a lock was not obtained.
@@ -77,11 +83,8 @@ impl<'a> Journal<'a> {
             return;
         }
         let answered = Instant::now();
-        let holder = match self.wait.take() {
-            Some(wait) if wait.lock == target.lock() => wait.holder,
-            _ => look_up(target),
-        };
-        let holder = holder.wait().flatten();
+        self.waits(target);
+        let holder = self.wait_for(target).and_then(|wait| wait.holder.wait()).flatten();
         let (target, asked) = (target.clone(), self.started);
         self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
         self.write(None);
@@ -105,8 +108,7 @@ impl<'a> Journal<'a> {
 
     /// Who held a lock when the wait for it began, if that is found out by now.
     fn found(&self, target: &Target) -> Option<Who<'static>> {
-        let wait = self.wait.as_ref().filter(|wait| wait.lock == target.lock())?;
-        match wait.holder.poll() {
+        match self.wait_for(target)?.holder.poll() {
             Answer::Known(holder) => holder,
             Answer::Pending | Answer::Late => None,
         }
@@ -160,7 +162,7 @@ impl<'a> Journal<'a> {
                     lock::Mode::Exclusive => Mode::Write,
                 },
                 pid: process::id(),
-                label: None,
+                label: self.label.map(start_of),
                 command: command.clone(),
                 exit: exit.filter(|_| noted.outcome.is_acquired()).map(Exit::code),
                 outcome: noted.outcome,
@@ -191,8 +193,9 @@ fn holder_of(target: &Target) -> Option<Who<'static>> {
     let mut others = holders.into_iter().filter(|holder| holder.pid != process::id());
     others.find_map(|holder| match holder.liveness {
         Liveness::Alive(process) => {
+            let label = holders::label(&process.command).map(start_of);
             let command = words(holders::command_of(&process.command));
-            Some(Who { pid: holder.pid, label: None, command })
+            Some(Who { pid: holder.pid, label, command })
         }
         _ => None,
     })
@@ -200,7 +203,7 @@ fn holder_of(target: &Target) -> Option<Who<'static>> {
 
 /// The words of a command, as many as the log keeps.
 fn words(command: &[OsString]) -> Vec<Text<'static>> {
-    let mut left = MAX_COMMAND;
+    let mut left = MAX_TEXT;
     let mut words = Vec::new();
     for word in command {
         let word = word.to_string_lossy();
@@ -219,6 +222,11 @@ fn canonical(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let (dir, name) = (sys::canonicalize(parent), file.file_name());
     dir.ok().zip(name).map_or_else(|| file.to_owned(), |(dir, name)| dir.join(name))
+}
+
+/// A label, as much of it as the log keeps.
+fn start_of(label: &str) -> Text<'static> {
+    Text(Cow::Owned(label[..label.floor_char_boundary(MAX_TEXT)].to_owned()))
 }
 
 fn text(name: &OsStr) -> Text<'_> {
