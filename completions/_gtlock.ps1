@@ -35,10 +35,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;run' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Drop the lock on the descriptor N, which the caller has open')
+            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -62,10 +62,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;try' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Drop the lock on the descriptor N, which the caller has open')
+            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')

@@ -217,7 +217,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --label --verbose --timeout --retry-delay --help"
+            opts="-- -o -F -E -q -v -h --read --write --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --quiet --label --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -253,13 +253,6 @@ _gtlock() {
                     fi
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
                 --read-fd)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -278,6 +271,13 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
                     fi
                     return 0
                     ;;
@@ -356,7 +356,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --quiet --label --verbose --help"
+            opts="-- -o -F -E -q -v -h --read --write --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --quiet --label --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -392,13 +392,6 @@ _gtlock() {
                     fi
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
                 --read-fd)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -417,6 +410,13 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
                     fi
                     return 0
                     ;;

@@ -31,10 +31,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;run'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'
             cand --unlock-fd 'Drop the lock on the descriptor N, which the caller has open'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -57,10 +57,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;try'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'
             cand --unlock-fd 'Drop the lock on the descriptor N, which the caller has open'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'

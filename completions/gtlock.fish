@@ -46,10 +46,10 @@ complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "clean" -d 'Remove loc
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
@@ -64,10 +64,10 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'S
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f

@@ -121,12 +121,6 @@ pub struct LockArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
 
-    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
-    ///
-    /// Made if it does not exist. Data files of the same name then share a lock.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
-    pub lock_dir: Option<PathBuf>,
-
     /// Lock the named files or directories themselves, as flock(1) does.
     ///
     /// A file is created if it does not exist, and never written to. If it is saved by rename, the lock stays
@@ -151,12 +145,6 @@ pub struct LockArgs {
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
-    /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
-          allow_negative_numbers = true,
-          help_heading = BUSY, display_order = 100)]
-    pub conflict_exit_code: u8,
-
     /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
     ///
     /// Otherwise the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
@@ -168,15 +156,49 @@ pub struct LockArgs {
     ///
     /// There is no second process, and signals reach the command directly. What the command leaves running
     /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
-    #[arg(short = 'F', long, conflicts_with = "close", help_heading = COMMAND)]
+    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl LockArgs {
+    /// Whether any lock is named.
+    #[must_use]
+    pub fn names_any(&self) -> bool {
+        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
+        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
+    }
+
+    /// Whether a file is named.
+    #[must_use]
+    pub fn names_files(&self) -> bool {
+        !self.read.is_empty() || !self.write.is_empty()
+    }
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct CommonArgs {
+    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
+    ///
+    /// Made if it does not exist. Data files of the same name then share a lock.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
+    pub lock_dir: Option<PathBuf>,
+
+    /// Exit with status N if the lock was not obtained (0 to 255).
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
+          allow_negative_numbers = true,
+          help_heading = BUSY, display_order = 100)]
+    pub conflict_exit_code: u8,
 
     /// End the command when it has held the locks for TIME, and exit with status 124.
     ///
     /// It gets SIGTERM, and SIGKILL if it has not ended --kill-after later. What it leaves running keeps the locks
     /// until that has ended too. The time goes on while the machine sleeps.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
-          conflicts_with = "no_fork", requires = "command", help_heading = COMMAND)]
+          requires = "command", help_heading = COMMAND)]
     pub max_hold: Option<Duration>,
 
     /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
@@ -199,31 +221,12 @@ pub struct LockArgs {
     pub verbose: bool,
 }
 
-impl LockArgs {
-    /// Whether any lock is named.
-    #[must_use]
-    pub fn names_any(&self) -> bool {
-        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
-        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
-    }
-
-    /// Whether a file is named.
-    #[must_use]
-    pub fn names_files(&self) -> bool {
-        !self.read.is_empty() || !self.write.is_empty()
-    }
-}
-
-/// The environment variable for [`RunArgs::timeout`].
+/// The environment variable for [`WaitArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
-pub struct RunArgs {
-    /// Which locks.
-    #[command(flatten)]
-    pub lock: LockArgs,
-
+pub struct WaitArgs {
     /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
     ///
     /// A negative time such as -1 does not wait.
@@ -238,6 +241,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Which locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
 
     /// The command to run, and its arguments.
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]

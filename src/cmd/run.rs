@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
 
 use super::narrate::Narrator;
 use super::{remedy, report};
-use crate::cli::{LockArgs, RunArgs, TryArgs};
+use crate::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, WaitArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
@@ -24,11 +25,17 @@ const MAX_VARIABLE: usize = 100 << 10;
 ///
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let mut lock = requested(&args.lock, !args.command.is_empty())?.wait(args.timeout);
-    if let Some(delay) = args.retry_delay {
-        lock = lock.retry_delay(delay);
-    }
+    let lock = patient(requested(&args.lock, !args.command.is_empty())?, &args.wait);
     under(&lock, &args.lock, &args.command)
+}
+
+/// The same locks, waited for as the options ask for.
+fn patient(lock: Request, args: &WaitArgs) -> Request {
+    let lock = lock.wait(args.timeout);
+    match args.retry_delay {
+        Some(delay) => lock.retry_delay(delay),
+        None => lock,
+    }
 }
 
 /// Runs a command under locks if they can be had at once; without one, asks whether they could.
@@ -56,7 +63,7 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
-    Ok(match &args.lock_dir {
+    Ok(match &args.common.lock_dir {
         Some(dir) => lock.lock_dir(dir),
         None if args.direct => lock.direct(),
         None => lock,
@@ -71,22 +78,11 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     for &fd in &args.unlock_fd {
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
-    let mut narrator = Narrator::new(args);
-    let serving = sys::serve_as_process_1();
-    let mut guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
+    let mut narrator = Narrator::new(&args.common);
+    let mut guard = match acquire(lock, &args.common, &mut narrator)? {
         Ok(guard) => guard,
-        Err(Error::Busy(target)) => {
-            narrator.refused(&target, "busy");
-            return Ok(Exit::Refused(args.conflict_exit_code));
-        }
-        Err(Error::TimedOut { target, waited }) => {
-            narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
-            return Ok(Exit::Refused(args.conflict_exit_code));
-        }
-        Err(e) => return Err(e.into()),
+        Err(refused) => return Ok(refused),
     };
-    drop(serving);
-    narrator.locked(&guard);
     if command.is_empty() {
         guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
         return Ok(Exit::Success);
@@ -94,11 +90,57 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
+    let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
+    let replaced = release(guard, is_left, signals, &narrator, since);
+    for replaced in replaced {
+        let found = if args.direct {
+            "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
+             it without --direct if it is saved by rename"
+        } else {
+            "the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
+             too; find out which program removes lock files (gtlock clean is safe)"
+        };
+        report::say(&format!("{}: {found}", Escaped::new(&replaced)));
+    }
+    conclude(ended, command)
+}
+
+/// Takes locks; the exit status if they are refused.
+fn acquire(
+    lock: &Request,
+    args: &CommonArgs,
+    narrator: &mut Narrator,
+) -> anyhow::Result<Result<Guard, Exit>> {
+    let serving = sys::serve_as_process_1();
+    let guard = match lock.lock_watched(&mut |waiting| narrator.waits(waiting)) {
+        Ok(guard) => guard,
+        Err(Error::Busy(target)) => {
+            narrator.refused(&target, "busy");
+            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+        }
+        Err(Error::TimedOut { target, waited }) => {
+            narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
+            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    drop(serving);
+    narrator.locked(&guard);
+    Ok(Ok(guard))
+}
+
+/// Releases locks, or leaves them to what a command was running when it was cut off, which may still be writing: then
+/// they last as long as what it inherited. Returns the lock files that did not stay at their paths.
+fn release(
+    mut guard: Guard,
+    is_left: bool,
+    signals: Option<Incoming>,
+    narrator: &Narrator,
+    since: Instant,
+) -> Vec<PathBuf> {
     let held = since.elapsed();
     let targets: Vec<_> = guard.locks().map(|locked| (locked.target().clone(), locked.file_id())).collect();
-    let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     if is_left {
-        // What the command was running may still be writing: the locks are to last as long as what it inherited.
         guard.leave();
     }
     let replaced = guard.release();
@@ -111,17 +153,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     } else {
         narrator.released(&targets, held);
     }
-    for replaced in replaced {
-        let found = if args.direct {
-            "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
-             it without --direct if it is saved by rename"
-        } else {
-            "the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
-             too; find out which program removes lock files (gtlock clean is safe)"
-        };
-        report::say(&format!("{}: {found}", Escaped::new(&replaced)));
-    }
-    conclude(ended, command)
+    replaced
 }
 
 /// Runs a command to its end.
@@ -143,7 +175,7 @@ fn execute(
         sys::become_command(command, variable).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
-        let limit = args.max_hold.map(|max| Limit { max, grace: args.kill_after });
+        let limit = limit(&args.common);
         let launch = Launch { command, variable, close, limit };
         sys::run(&launch, signals, &mut Narrator::happens)
     };
@@ -157,6 +189,11 @@ fn execute(
         }
         _ => e,
     })
+}
+
+/// How long a command may hold the locks.
+fn limit(args: &CommonArgs) -> Option<Limit> {
+    args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
