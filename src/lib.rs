@@ -9,6 +9,7 @@ pub mod exit;
 pub mod lock;
 pub mod process;
 mod sys;
+pub mod update;
 
 pub use escape::Escaped;
 #[cfg(unix)]

@@ -140,6 +140,15 @@ pub enum Event {
 /// Is told while a command runs.
 pub type OnEvent<'a> = &'a mut dyn FnMut(&Event);
 
+/// Who may read a file that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Those who may read any file that is made there.
+    Usual,
+    /// Nobody else.
+    Private,
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use super::{Access, FileId, Missing, Stat};
 
+mod attributes;
 mod child;
 mod dir;
 mod interrupt;
@@ -25,6 +26,7 @@ mod interrupt;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod posix;
+mod replace;
 mod signals;
 mod spawn;
 mod start;
@@ -37,6 +39,7 @@ pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 /// The path of a file without links.
 pub use std::fs::canonicalize;
 
+pub use attributes::copy_attributes;
 pub use child::run;
 #[cfg(target_os = "linux")]
 use linux::CLOCK;
@@ -46,6 +49,7 @@ pub use linux::Incoming;
 use posix::CLOCK;
 #[cfg(not(target_os = "linux"))]
 pub use posix::Incoming;
+pub use replace::{file_size_limit, file_too_large, locate};
 pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
 pub use start::begin;
