@@ -2,7 +2,7 @@
 _gtlock_more() {
     local cur=$2 prev=$3 i
     COMPREPLY=()
-    case ${COMP_WORDS[1]} in run|try)
+    case ${COMP_WORDS[1]} in run|try|update)
         for ((i = 2; i < COMP_CWORD; i++)); do
             [[ ${COMP_WORDS[i]} == -- ]] || continue
             # The command and its own completion.
@@ -25,11 +25,11 @@ _gtlock_more() {
     case $prev in
         --read|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
-        --conflict-exit-code|--kill-after|--max-hold|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
+        --backup|--conflict-exit-code|--kill-after|--max-hold|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
     ((COMP_CWORD > 1)) && [[ $cur != -* ]] || return
     case ${COMP_WORDS[1]} in
-        status|clean) _gtlock_names -f "$cur" ;;
+        update|status|clean) _gtlock_names -f "$cur" ;;
         *) return 1 ;;
     esac
 }
@@ -76,6 +76,9 @@ _gtlock() {
             gtlock,try)
                 cmd="gtlock__subcmd__try"
                 ;;
+            gtlock,update)
+                cmd="gtlock__subcmd__update"
+                ;;
             gtlock__subcmd__help,clean)
                 cmd="gtlock__subcmd__help__subcmd__clean"
                 ;;
@@ -91,6 +94,9 @@ _gtlock() {
             gtlock__subcmd__help,try)
                 cmd="gtlock__subcmd__help__subcmd__try"
                 ;;
+            gtlock__subcmd__help,update)
+                cmd="gtlock__subcmd__help__subcmd__update"
+                ;;
             *)
                 ;;
         esac
@@ -98,7 +104,7 @@ _gtlock() {
 
     case "${cmd}" in
         gtlock)
-            opts="-h -V --help --version run try status clean help"
+            opts="-h -V --help --version run try update status clean help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -133,7 +139,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__help)
-            opts="run try status clean help"
+            opts="run try update status clean help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -203,6 +209,20 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__help__subcmd__try)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gtlock__subcmd__help__subcmd__update)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -407,6 +427,80 @@ _gtlock() {
                     return 0
                     ;;
                 --unlock-fd)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --conflict-exit-code)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --kill-after)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gtlock__subcmd__update)
+            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --lock-dir --conflict-exit-code --max-hold --kill-after --quiet --label --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --backup)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --retry-delay)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

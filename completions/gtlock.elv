@@ -24,6 +24,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --version 'Print version'
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
+            cand update 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -78,6 +79,26 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'gtlock;update'= {
+            cand --backup 'Keep the old content in FILE with SUFFIX added to its name, in place of what is there'
+            cand --timeout 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever'
+            cand --retry-delay 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
+            cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
+            cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
+            cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
+            cand --kill-after 'The time from SIGTERM to SIGKILL for a command that --max-hold ends'
+            cand --label 'Show TEXT instead of the command where others are told who holds the lock, or waits for it'
+            cand --no-sync 'Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty'
+            cand -n 'Change nothing, print what FILTER makes of FILE'
+            cand --dry-run 'Change nothing, print what FILTER makes of FILE'
+            cand -q 'Say nothing but errors; a refused lock is not one'
+            cand --quiet 'Say nothing but errors; a refused lock is not one'
+            cand -v 'Say who is waited for, how long the lock took, and how long it was held'
+            cand --verbose 'Say who is waited for, how long the lock took, and how long it was held'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'gtlock;status'= {
             cand --lock-dir 'Where the locks of the named data files are; on its own, the lock directory to show'
             cand --direct 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
@@ -103,6 +124,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help'= {
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
+            cand update 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
             cand help 'Print this message or the help of the given subcommand(s)'
@@ -110,6 +132,8 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help;run'= {
         }
         &'gtlock;help;try'= {
+        }
+        &'gtlock;help;update'= {
         }
         &'gtlock;help;status'= {
         }

@@ -80,6 +80,13 @@ pub enum Action {
     /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
     #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
+    /// Rewrite a file by a filter such as jq, all or nothing, under its write lock.
+    ///
+    /// FILTER gets the content of FILE as standard input, empty if there is no FILE. If it exits with 0, its output
+    /// takes the place of FILE, complete and on the disk; otherwise FILE stays as it was. Programs that read FILE
+    /// meanwhile, with a lock or without, get the old content or the new, never a part.
+    #[command(help_template = TEMPLATE, before_help = examples::UPDATE, after_help = HELP, override_usage = UPDATE_USAGE)]
+    Update(UpdateArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
     /// Each PATH is a data file, a lock file in a lock directory, or a directory: one named .gastown/locks, or
@@ -100,6 +107,7 @@ const RUN_USAGE: &str = "\
 gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...
        gtlock run [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
        gtlock run --unlock-fd N";
+const UPDATE_USAGE: &str = "gtlock update [OPTIONS] FILE -- FILTER [ARG]...";
 const TRY_USAGE: &str = "\
 gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]
        gtlock try [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
@@ -268,6 +276,36 @@ pub struct TryArgs {
     /// The command to run, and its arguments.
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct UpdateArgs {
+    /// The file to rewrite. A symbolic link stays, and what it leads to is rewritten.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// Keep the old content in FILE with SUFFIX added to its name, in place of what is there.
+    #[arg(long, value_name = "SUFFIX", value_hint = ValueHint::Other)]
+    pub backup: Option<OsString>,
+
+    /// Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty.
+    #[arg(long)]
+    pub no_sync: bool,
+
+    /// Change nothing, print what FILTER makes of FILE.
+    #[arg(short = 'n', long, conflicts_with_all = ["backup", "no_sync"])]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// The command whose output is the new content, and its arguments.
+    #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
+    pub filter: Vec<OsString>,
 }
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]

@@ -105,8 +105,8 @@ fn subcommand(error: &clap::Error, given: &OsStr, words: &[OsString]) -> Remedy 
     };
     match similar {
         Some(similar) if !is_file(given) => with_subcommand(&[similar], words),
-        None if words.len() == 2 && !is_file(given) => Remedy::Hint("use run, try, status or clean"),
-        _ => meant(words).map_or(Remedy::Hint("use run, try, status or clean"), Remedy::Type),
+        None if words.len() == 2 && !is_file(given) => Remedy::Hint("use run, try, update, status or clean"),
+        _ => meant(words).map_or(Remedy::Hint("use run, try, update, status or clean"), Remedy::Type),
     }
 }
 

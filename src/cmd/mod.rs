@@ -12,4 +12,5 @@ mod remedy;
 pub mod report;
 pub mod run;
 pub mod status;
+pub mod update;
 pub mod usage;

@@ -14,7 +14,7 @@ use crate::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, WaitArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended, Incoming, Launch, Limit};
+use crate::sys::{self, Ended, Incoming, Launch, Limit, Streams};
 
 /// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
@@ -30,7 +30,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 }
 
 /// The same locks, waited for as the options ask for.
-fn patient(lock: Request, args: &WaitArgs) -> Request {
+pub(super) fn patient(lock: Request, args: &WaitArgs) -> Request {
     let lock = lock.wait(args.timeout);
     match args.retry_delay {
         Some(delay) => lock.retry_delay(delay),
@@ -97,16 +97,19 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
             "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
              it without --direct if it is saved by rename"
         } else {
-            "the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
-             too; find out which program removes lock files (gtlock clean is safe)"
+            LOCK_REPLACED
         };
         report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
     conclude(ended, command)
 }
 
+/// What is said of a lock file that did not stay at its path while it was locked.
+pub(super) const LOCK_REPLACED: &str = "the lock file was unlinked or replaced while it was locked, so that others may have held the lock too; \
+     find out which program removes lock files (gtlock clean is safe)";
+
 /// Takes locks; the exit status if they are refused.
-fn acquire(
+pub(super) fn acquire(
     lock: &Request,
     args: &CommonArgs,
     narrator: &mut Narrator,
@@ -131,7 +134,7 @@ fn acquire(
 
 /// Releases locks, or leaves them to what a command was running when it was cut off, which may still be writing: then
 /// they last as long as what it inherited. Returns the lock files that did not stay at their paths.
-fn release(
+pub(super) fn release(
     mut guard: Guard,
     is_left: bool,
     signals: Option<Incoming>,
@@ -176,8 +179,8 @@ fn execute(
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
         let limit = limit(&args.common);
-        let launch = Launch { command, variable, close, limit };
-        sys::run(&launch, signals, &mut Narrator::happens)
+        let launch = Launch { command, variable, close, streams: Streams::default(), limit };
+        sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
         ErrorKind::ArgumentListTooLong if variable.1.len() > MAX_VARIABLE => {
@@ -192,12 +195,12 @@ fn execute(
 }
 
 /// How long a command may hold the locks.
-fn limit(args: &CommonArgs) -> Option<Limit> {
+pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
     args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
-fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
+pub(super) fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
     let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),

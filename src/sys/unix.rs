@@ -49,7 +49,7 @@ pub use linux::Incoming;
 use posix::CLOCK;
 #[cfg(not(target_os = "linux"))]
 pub use posix::Incoming;
-pub use replace::{file_size_limit, file_too_large, locate};
+pub use replace::{file_size_limit, file_too_large, locate, pipe};
 pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
 pub use start::begin;

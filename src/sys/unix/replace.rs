@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -110,4 +111,10 @@ pub fn file_size_limit() -> u64 {
 /// The error of a file that would become longer than that.
 pub fn file_too_large() -> io::Error {
     Errno::EFBIG.into()
+}
+
+/// A pipe: what is read from the first is what was written to the second.
+pub fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((OwnedFd::from(reader).into(), OwnedFd::from(writer).into()))
 }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::windows::io::OwnedHandle;
 use std::path::Path;
 
 use windows_sys::Win32::Foundation::ERROR_FILE_TOO_LARGE;
@@ -93,4 +94,10 @@ pub fn file_size_limit() -> u64 {
 /// The error of a file that would become longer than that.
 pub fn file_too_large() -> io::Error {
     io::Error::from_raw_os_error(ERROR_FILE_TOO_LARGE.cast_signed())
+}
+
+/// A pipe: what is read from the first is what was written to the second.
+pub fn pipe() -> io::Result<(File, File)> {
+    let (reader, writer) = io::pipe()?;
+    Ok((OwnedHandle::from(reader).into(), OwnedHandle::from(writer).into()))
 }
