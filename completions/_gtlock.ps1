@@ -27,6 +27,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command under locks, waiting for them')
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
+            [CompletionResult]::new('update', 'update', [CompletionResultType]::ParameterValue, 'Rewrite a file by a filter such as jq, all or nothing, under its write lock')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
             [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'The arguments of `gtlock report`')
@@ -36,10 +37,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;run' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Drop the lock on the descriptor N, which the caller has open')
+            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -64,10 +65,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;try' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Drop the lock on the descriptor N, which the caller has open')
+            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -79,6 +80,27 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--close', '--close', [CompletionResultType]::ParameterName, 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone')
             [CompletionResult]::new('-F', '-F ', [CompletionResultType]::ParameterName, 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends')
             [CompletionResult]::new('--no-fork', '--no-fork', [CompletionResultType]::ParameterName, 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors; a refused lock is not one')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors; a refused lock is not one')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say who is waited for, how long the lock took, and how long it was held')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say who is waited for, how long the lock took, and how long it was held')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'gtlock;update' {
+            [CompletionResult]::new('--backup', '--backup', [CompletionResultType]::ParameterName, 'Keep the old content in FILE with SUFFIX added to its name, in place of what is there')
+            [CompletionResult]::new('--timeout', '--timeout', [CompletionResultType]::ParameterName, 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever')
+            [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]')
+            [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
+            [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
+            [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
+            [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
+            [CompletionResult]::new('--kill-after', '--kill-after', [CompletionResultType]::ParameterName, 'The time from SIGTERM to SIGKILL for a command that --max-hold ends')
+            [CompletionResult]::new('--label', '--label', [CompletionResultType]::ParameterName, 'Show TEXT instead of the command where others are told who holds the lock, or waits for it')
+            [CompletionResult]::new('--no-sync', '--no-sync', [CompletionResultType]::ParameterName, 'Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty')
+            [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Change nothing, print what FILTER makes of FILE')
+            [CompletionResult]::new('--dry-run', '--dry-run', [CompletionResultType]::ParameterName, 'Change nothing, print what FILTER makes of FILE')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing but errors; a refused lock is not one')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing but errors; a refused lock is not one')
             [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say who is waited for, how long the lock took, and how long it was held')
@@ -124,6 +146,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;help' {
             [CompletionResult]::new('run', 'run', [CompletionResultType]::ParameterValue, 'Run a command under locks, waiting for them')
             [CompletionResult]::new('try', 'try', [CompletionResultType]::ParameterValue, 'Run a command under locks if they can be had at once, or ask whether they could')
+            [CompletionResult]::new('update', 'update', [CompletionResultType]::ParameterValue, 'Rewrite a file by a filter such as jq, all or nothing, under its write lock')
             [CompletionResult]::new('status', 'status', [CompletionResultType]::ParameterValue, 'Show who holds locks, since when, and whether they are alive')
             [CompletionResult]::new('clean', 'clean', [CompletionResultType]::ParameterValue, 'Remove lock files that nobody holds')
             [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Show from logs of --log which locks were waited for, how long, and for whom')
@@ -134,6 +157,9 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             break
         }
         'gtlock;help;try' {
+            break
+        }
+        'gtlock;help;update' {
             break
         }
         'gtlock;help;status' {

@@ -24,6 +24,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --version 'Print version'
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
+            cand update 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
             cand report 'The arguments of `gtlock report`'
@@ -32,10 +33,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;run'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'
             cand --unlock-fd 'Drop the lock on the descriptor N, which the caller has open'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -59,10 +60,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;try'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'
             cand --unlock-fd 'Drop the lock on the descriptor N, which the caller has open'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -74,6 +75,26 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --close 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
             cand -F 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
             cand --no-fork 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
+            cand -q 'Say nothing but errors; a refused lock is not one'
+            cand --quiet 'Say nothing but errors; a refused lock is not one'
+            cand -v 'Say who is waited for, how long the lock took, and how long it was held'
+            cand --verbose 'Say who is waited for, how long the lock took, and how long it was held'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'gtlock;update'= {
+            cand --backup 'Keep the old content in FILE with SUFFIX added to its name, in place of what is there'
+            cand --timeout 'Wait at most this long for all the locks together: 5s, ''1m 30s'', or seconds like 2.5; 0 waits for ever'
+            cand --retry-delay 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]'
+            cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
+            cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
+            cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
+            cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
+            cand --kill-after 'The time from SIGTERM to SIGKILL for a command that --max-hold ends'
+            cand --label 'Show TEXT instead of the command where others are told who holds the lock, or waits for it'
+            cand --no-sync 'Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty'
+            cand -n 'Change nothing, print what FILTER makes of FILE'
+            cand --dry-run 'Change nothing, print what FILTER makes of FILE'
             cand -q 'Say nothing but errors; a refused lock is not one'
             cand --quiet 'Say nothing but errors; a refused lock is not one'
             cand -v 'Say who is waited for, how long the lock took, and how long it was held'
@@ -115,6 +136,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help'= {
             cand run 'Run a command under locks, waiting for them'
             cand try 'Run a command under locks if they can be had at once, or ask whether they could'
+            cand update 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
             cand status 'Show who holds locks, since when, and whether they are alive'
             cand clean 'Remove lock files that nobody holds'
             cand report 'Show from logs of --log which locks were waited for, how long, and for whom'
@@ -123,6 +145,8 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;help;run'= {
         }
         &'gtlock;help;try'= {
+        }
+        &'gtlock;help;update'= {
         }
         &'gtlock;help;status'= {
         }

@@ -82,6 +82,13 @@ pub enum Action {
     /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
     #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
+    /// Rewrite a file by a filter such as jq, all or nothing, under its write lock.
+    ///
+    /// FILTER gets the content of FILE as standard input, empty if there is no FILE. If it exits with 0, its output
+    /// takes the place of FILE, complete and on the disk; otherwise FILE stays as it was. Programs that read FILE
+    /// meanwhile, with a lock or without, get the old content or the new, never a part.
+    #[command(help_template = TEMPLATE, before_help = examples::UPDATE, after_help = HELP, override_usage = UPDATE_USAGE)]
+    Update(UpdateArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
     /// Each PATH is a data file, a lock file in a lock directory, or a directory: one named .gastown/locks, or
@@ -108,6 +115,7 @@ const RUN_USAGE: &str = "\
 gtlock run [OPTIONS] <--read FILE|--write FILE>... -- COMMAND [ARG]...
        gtlock run [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
        gtlock run --unlock-fd N";
+const UPDATE_USAGE: &str = "gtlock update [OPTIONS] FILE -- FILTER [ARG]...";
 const TRY_USAGE: &str = "\
 gtlock try [OPTIONS] <--read FILE|--write FILE>... [-- COMMAND [ARG]...]
        gtlock try [OPTIONS] <--read-fd N|--write-fd N>... [-- COMMAND [ARG]...]
@@ -128,12 +136,6 @@ pub struct LockArgs {
     /// Take an exclusive lock on FILE: nobody else may hold it.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
-
-    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
-    ///
-    /// Made if it does not exist. Data files of the same name then share a lock.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
-    pub lock_dir: Option<PathBuf>,
 
     /// Lock the named files or directories themselves, as flock(1) does.
     ///
@@ -159,12 +161,6 @@ pub struct LockArgs {
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
-    /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
-          allow_negative_numbers = true,
-          help_heading = BUSY, display_order = 100)]
-    pub conflict_exit_code: u8,
-
     /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
     ///
     /// Otherwise the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
@@ -176,15 +172,49 @@ pub struct LockArgs {
     ///
     /// There is no second process, and signals reach the command directly. What the command leaves running
     /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
-    #[arg(short = 'F', long, conflicts_with = "close", help_heading = COMMAND)]
+    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+impl LockArgs {
+    /// Whether any lock is named.
+    #[must_use]
+    pub fn names_any(&self) -> bool {
+        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
+        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
+    }
+
+    /// Whether a file is named.
+    #[must_use]
+    pub fn names_files(&self) -> bool {
+        !self.read.is_empty() || !self.write.is_empty()
+    }
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct CommonArgs {
+    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
+    ///
+    /// Made if it does not exist. Data files of the same name then share a lock.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
+    pub lock_dir: Option<PathBuf>,
+
+    /// Exit with status N if the lock was not obtained (0 to 255).
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
+          allow_negative_numbers = true,
+          help_heading = BUSY, display_order = 100)]
+    pub conflict_exit_code: u8,
 
     /// End the command when it has held the locks for TIME, and exit with status 124.
     ///
     /// It gets SIGTERM, and SIGKILL if it has not ended --kill-after later. What it leaves running keeps the locks
     /// until that has ended too. The time goes on while the machine sleeps.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
-          conflicts_with = "no_fork", requires = "command", help_heading = COMMAND)]
+          requires = "command", help_heading = COMMAND)]
     pub max_hold: Option<Duration>,
 
     /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
@@ -214,31 +244,12 @@ pub struct LockArgs {
     pub verbose: bool,
 }
 
-impl LockArgs {
-    /// Whether any lock is named.
-    #[must_use]
-    pub fn names_any(&self) -> bool {
-        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
-        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
-    }
-
-    /// Whether a file is named.
-    #[must_use]
-    pub fn names_files(&self) -> bool {
-        !self.read.is_empty() || !self.write.is_empty()
-    }
-}
-
-/// The environment variable for [`RunArgs::timeout`].
+/// The environment variable for [`WaitArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
-pub struct RunArgs {
-    /// Which locks.
-    #[command(flatten)]
-    pub lock: LockArgs,
-
+pub struct WaitArgs {
     /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
     ///
     /// A negative time such as -1 does not wait.
@@ -253,6 +264,17 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Which locks.
+    #[command(flatten)]
+    pub lock: LockArgs,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
 
     /// The command to run, and its arguments.
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
@@ -269,6 +291,36 @@ pub struct TryArgs {
     /// The command to run, and its arguments.
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct UpdateArgs {
+    /// The file to rewrite. A symbolic link stays, and what it leads to is rewritten.
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+
+    /// Keep the old content in FILE with SUFFIX added to its name, in place of what is there.
+    #[arg(long, value_name = "SUFFIX", value_hint = ValueHint::Other)]
+    pub backup: Option<OsString>,
+
+    /// Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty.
+    #[arg(long)]
+    pub no_sync: bool,
+
+    /// Change nothing, print what FILTER makes of FILE.
+    #[arg(short = 'n', long, conflicts_with_all = ["backup", "no_sync"])]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+
+    /// The command whose output is the new content, and its arguments.
+    #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
+    pub filter: Vec<OsString>,
 }
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]

@@ -10,6 +10,7 @@ mod history;
 pub mod lock;
 pub mod process;
 mod sys;
+pub mod update;
 
 pub use escape::Escaped;
 #[cfg(unix)]

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use gtlock::cli::{Action, Cli};
-use gtlock::cmd::{clean, history, report, run, status, usage};
+use gtlock::cmd::{clean, history, report, run, status, update, usage};
 use gtlock::exit::Exit;
 
 #[cfg(unix)]
@@ -26,6 +26,7 @@ fn obey(words: &[OsString]) -> Exit {
     let done = match cli.action {
         Action::Run(args) => run::run(&args),
         Action::Try(args) => run::try_run(&args),
+        Action::Update(args) => update::update(&args),
         Action::Status(args) => status::status(&args),
         Action::Clean(args) => clean::clean(&args),
         Action::Report(args) => history::report(&args),

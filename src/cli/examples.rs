@@ -5,6 +5,7 @@ Examples:
   gtlock run --write state.json -- ./update.sh
   gtlock run --read state.json -- cat state.json
   gtlock try --write state.json -- ./update.sh
+  gtlock update state.json -- jq '.count += 1'
   gtlock status
   gtlock clean
   gtlock report locks.log";
@@ -22,6 +23,14 @@ Examples:
   gtlock try --write state.json -- ./update.sh
   gtlock try -q -E 0 --write state.json -- ./update.sh
   gtlock try -q --write state.json && echo free";
+
+pub const UPDATE: &str = "\
+Examples:
+  gtlock update state.json -- jq '.count += 1'
+  gtlock update registry.json -- jq -s '.[0] // {} | .agents.ada.task = 7'
+  gtlock update --backup .bak app.conf -- sed 's/^port=.*/port=8080/'
+  gtlock update --timeout 5s names.txt -- sort -u
+  gtlock update --dry-run state.json -- ./filter.py";
 
 pub const STATUS: &str = "\
 Examples:

@@ -105,8 +105,10 @@ fn subcommand(error: &clap::Error, given: &OsStr, words: &[OsString]) -> Remedy 
     };
     match similar {
         Some(similar) if !is_file(given) => with_subcommand(&[similar], words),
-        None if words.len() == 2 && !is_file(given) => Remedy::Hint("use run, try, status, clean or report"),
-        _ => meant(words).map_or(Remedy::Hint("use run, try, status, clean or report"), Remedy::Type),
+        None if words.len() == 2 && !is_file(given) => {
+            Remedy::Hint("use run, try, update, status, clean or report")
+        }
+        _ => meant(words).map_or(Remedy::Hint("use run, try, update, status, clean or report"), Remedy::Type),
     }
 }
 

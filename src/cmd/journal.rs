@@ -1,4 +1,4 @@
-//! What `run` and `try` leave in the log of `--log`: a line for each lock that they asked for.
+//! What `run`, `try` and `update` leave in the log of `--log`: a line for each lock that they asked for.
 
 use std::borrow::Cow;
 use std::env;
@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 
 use super::inquiry::{Answer, Inquiry};
 use super::{holders, report};
-use crate::cli::{LOG_VARIABLE, LockArgs};
+use crate::cli::{CommonArgs, LOG_VARIABLE};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::history::{self, Entry, Mode, Moment, Outcome, Span, Text, VERSION, Who};
@@ -51,7 +51,7 @@ struct Noted {
 
 impl<'a> Journal<'a> {
     /// Starts the clock. Without a log, nothing is noted.
-    pub fn new(args: &'a LockArgs, command: &'a [OsString]) -> Self {
+    pub fn new(args: &'a CommonArgs, command: &'a [OsString]) -> Self {
         let named = || env::var_os(LOG_VARIABLE).map(PathBuf::from);
         let log = args.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
         Self {

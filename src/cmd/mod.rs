@@ -14,4 +14,5 @@ mod remedy;
 pub mod report;
 pub mod run;
 pub mod status;
+pub mod update;
 pub mod usage;

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::inquiry::{Answer, Inquiry};
 use super::{holders, report};
-use crate::cli::LockArgs;
+use crate::cli::CommonArgs;
 use crate::escape::Escaped;
 use crate::lock::{Guard, Kind, Target, Waiting};
 use crate::sys::{self, Event, FileId};
@@ -45,7 +45,7 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 impl Narrator {
     /// Starts the clock.
     #[must_use]
-    pub fn new(args: &LockArgs) -> Self {
+    pub fn new(args: &CommonArgs) -> Self {
         let (quiet, verbose) = (args.quiet, args.verbose);
         let on_terminal = io::stderr().is_terminal() && !ProgressDrawTarget::stderr().is_hidden();
         Self { quiet, verbose, on_terminal, started: Instant::now(), asked: None, live: None }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -10,12 +11,12 @@ use anyhow::Context;
 use super::journal::Journal;
 use super::narrate::Narrator;
 use super::{remedy, report};
-use crate::cli::{LockArgs, RunArgs, TryArgs};
+use crate::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, WaitArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::history::Outcome;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended, Incoming, Launch, Limit};
+use crate::sys::{self, Ended, Incoming, Launch, Limit, Streams};
 
 /// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
@@ -26,11 +27,17 @@ const MAX_VARIABLE: usize = 100 << 10;
 ///
 /// What ends gtlock with status 125.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    let mut lock = requested(&args.lock, !args.command.is_empty())?.wait(args.timeout);
-    if let Some(delay) = args.retry_delay {
-        lock = lock.retry_delay(delay);
-    }
+    let lock = patient(requested(&args.lock, !args.command.is_empty())?, &args.wait);
     under(&lock, &args.lock, &args.command)
+}
+
+/// The same locks, waited for as the options ask for.
+pub(super) fn patient(lock: Request, args: &WaitArgs) -> Request {
+    let lock = lock.wait(args.timeout);
+    match args.retry_delay {
+        Some(delay) => lock.retry_delay(delay),
+        None => lock,
+    }
 }
 
 /// Runs a command under locks if they can be had at once; without one, asks whether they could.
@@ -58,7 +65,7 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
-    Ok(match &args.lock_dir {
+    Ok(match &args.common.lock_dir {
         Some(dir) => lock.lock_dir(dir),
         None if args.direct => lock.direct(),
         None => lock,
@@ -73,29 +80,12 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     for &fd in &args.unlock_fd {
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
-    let mut narrator = Narrator::new(args);
-    let mut journal = Journal::new(args, command);
-    let serving = sys::serve_as_process_1();
-    let mut guard = match lock.lock_watched(&mut |waiting| {
-        journal.waits(waiting.target);
-        narrator.waits(waiting)
-    }) {
+    let mut narrator = Narrator::new(&args.common);
+    let mut journal = Journal::new(&args.common, command);
+    let mut guard = match acquire(lock, &args.common, &mut narrator, &mut journal)? {
         Ok(guard) => guard,
-        Err(Error::Busy(target)) => {
-            journal.refused(&target, Outcome::Refused);
-            narrator.refused(&target, "busy");
-            return Ok(Exit::Refused(args.conflict_exit_code));
-        }
-        Err(Error::TimedOut { target, waited }) => {
-            journal.refused(&target, Outcome::TimedOut);
-            narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
-            return Ok(Exit::Refused(args.conflict_exit_code));
-        }
-        Err(e) => return Err(e.into()),
+        Err(refused) => return Ok(refused),
     };
-    drop(serving);
-    narrator.locked(&guard);
-    journal.got(&guard);
     if command.is_empty() {
         guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
         journal.left_to_caller();
@@ -109,18 +99,81 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
-    let held = since.elapsed();
-    let targets: Vec<_> = guard.locks().map(|locked| (locked.target().clone(), locked.file_id())).collect();
     let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
-    if is_left {
-        // What the command was running may still be writing: the locks are to last as long as what it inherited.
-        guard.leave();
+    journal.let_go(outcome(&ended, is_left));
+    let replaced = release(guard, is_left, signals, &narrator, since);
+    for replaced in replaced {
+        let found = if args.direct {
+            "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
+             it without --direct if it is saved by rename"
+        } else {
+            LOCK_REPLACED
+        };
+        report::say(&format!("{}: {found}", Escaped::new(&replaced)));
     }
-    journal.let_go(match ended {
+    let exit = conclude(ended, command);
+    journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
+    exit
+}
+
+/// What becomes of the locks of a command that has ended.
+pub(super) fn outcome(ended: &io::Result<Ended>, is_left: bool) -> Outcome {
+    match ended {
         Ok(Ended::Overdue) => Outcome::Ended,
         _ if is_left => Outcome::Kept,
         _ => Outcome::Released,
-    });
+    }
+}
+
+/// What is said of a lock file that did not stay at its path while it was locked.
+pub(super) const LOCK_REPLACED: &str = "the lock file was unlinked or replaced while it was locked, so that others may have held the lock too; \
+     find out which program removes lock files (gtlock clean is safe)";
+
+/// Takes locks; the exit status if they are refused.
+pub(super) fn acquire(
+    lock: &Request,
+    args: &CommonArgs,
+    narrator: &mut Narrator,
+    journal: &mut Journal<'_>,
+) -> anyhow::Result<Result<Guard, Exit>> {
+    let serving = sys::serve_as_process_1();
+    let guard = match lock.lock_watched(&mut |waiting| {
+        journal.waits(waiting.target);
+        narrator.waits(waiting)
+    }) {
+        Ok(guard) => guard,
+        Err(Error::Busy(target)) => {
+            journal.refused(&target, Outcome::Refused);
+            narrator.refused(&target, "busy");
+            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+        }
+        Err(Error::TimedOut { target, waited }) => {
+            journal.refused(&target, Outcome::TimedOut);
+            narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
+            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    drop(serving);
+    narrator.locked(&guard);
+    journal.got(&guard);
+    Ok(Ok(guard))
+}
+
+/// Releases locks, or leaves them to what a command was running when it was cut off, which may still be writing: then
+/// they last as long as what it inherited. Returns the lock files that did not stay at their paths.
+pub(super) fn release(
+    mut guard: Guard,
+    is_left: bool,
+    signals: Option<Incoming>,
+    narrator: &Narrator,
+    since: Instant,
+) -> Vec<PathBuf> {
+    let held = since.elapsed();
+    let targets: Vec<_> = guard.locks().map(|locked| (locked.target().clone(), locked.file_id())).collect();
+    if is_left {
+        guard.leave();
+    }
     let replaced = guard.release();
     // Not before: a release that is cut off would leave the lock to what inherited it.
     if let Some(signals) = signals {
@@ -133,19 +186,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
             narrator.released(target, held);
         }
     }
-    for replaced in replaced {
-        let found = if args.direct {
-            "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
-             it without --direct if it is saved by rename"
-        } else {
-            "the lock file was unlinked or replaced while it was locked, so that others may have held the lock \
-             too; find out which program removes lock files (gtlock clean is safe)"
-        };
-        report::say(&format!("{}: {found}", Escaped::new(&replaced)));
-    }
-    let exit = conclude(ended, command);
-    journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
-    exit
+    replaced
 }
 
 /// Runs a command to its end.
@@ -167,9 +208,9 @@ fn execute(
         sys::become_command(command, variable).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
-        let limit = args.max_hold.map(|max| Limit { max, grace: args.kill_after });
-        let launch = Launch { command, variable, close, limit };
-        sys::run(&launch, signals, &mut Narrator::happens)
+        let limit = limit(&args.common);
+        let launch = Launch { command, variable, close, streams: Streams::default(), limit };
+        sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
         ErrorKind::ArgumentListTooLong if variable.1.len() > MAX_VARIABLE => {
@@ -183,8 +224,13 @@ fn execute(
     })
 }
 
+/// How long a command may hold the locks.
+pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
+    args.max_hold.map(|max| Limit { max, grace: args.kill_after })
+}
+
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
-fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
+pub(super) fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
     let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),

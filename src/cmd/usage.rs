@@ -48,7 +48,7 @@ pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
 /// What is wrong, as clap has it, in one line.
 fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
     if error.kind() == ErrorKind::MissingSubcommand {
-        return "no subcommand given; use run, try, status, clean or report, as in \
+        return "no subcommand given; use run, try, update, status, clean or report, as in \
                 gtlock run --write state.json -- ./update.sh"
             .to_owned();
     }
@@ -76,6 +76,7 @@ fn needs(option: &str) -> Option<String> {
         "FILE" => "a file, such as state.json",
         "OUT" => "a file, such as report.html",
         "DIR" => "a directory, such as locks",
+        "SUFFIX" => "an end of a name, such as .bak",
         "TIME" => "a time, such as 5s",
         "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
         "N" => "an exit status, such as 0",

@@ -10,6 +10,7 @@ mod unix;
 mod windows;
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::time::Duration;
 
@@ -128,6 +129,8 @@ pub struct Launch<'a> {
     pub variable: (&'a str, &'a OsStr),
     /// Descriptors that it does not get.
     pub close: &'a [i32],
+    /// What it gets instead of this process's.
+    pub streams: Streams,
     /// How long it may run.
     pub limit: Option<Limit>,
 }
@@ -162,6 +165,24 @@ pub enum Event {
 /// Is told while a command runs.
 pub type OnEvent<'a> = &'a mut dyn FnMut(&Event);
 
+/// Who may read a file that is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrecy {
+    /// Those who may read any file that is made there.
+    Usual,
+    /// Nobody else.
+    Private,
+}
+
+/// What a command gets in place of this process's standard input and output.
+#[derive(Debug, Default)]
+pub struct Streams {
+    /// Its standard input.
+    pub stdin: Option<File>,
+    /// Its standard output.
+    pub stdout: Option<File>,
+}
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -171,7 +192,6 @@ pub enum Ended {
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Interrupted(i32),
     /// It ran for longer than it may, and was ended: what it was running may still run.
-    #[cfg_attr(windows, expect(dead_code, reason = "gtlock ends with it"))]
     Overdue,
     /// This signal killed it: what it was running may still run.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]

@@ -19,6 +19,7 @@ use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use super::{Access, FileId, Missing, Stat};
 
 mod append;
+mod attributes;
 mod child;
 mod dir;
 mod interrupt;
@@ -26,6 +27,7 @@ mod interrupt;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod posix;
+mod replace;
 mod signals;
 mod spawn;
 mod start;
@@ -39,6 +41,7 @@ pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 pub use std::fs::canonicalize;
 
 pub use append::append;
+pub use attributes::copy_attributes;
 pub use child::run;
 #[cfg(target_os = "linux")]
 use linux::CLOCK;
@@ -48,6 +51,7 @@ pub use linux::Incoming;
 use posix::CLOCK;
 #[cfg(not(target_os = "linux"))]
 pub use posix::Incoming;
+pub use replace::{file_size_limit, file_too_large, locate, pipe};
 pub use signals::{die_of, serve_as_process_1};
 pub use spawn::become_command;
 pub use start::begin;

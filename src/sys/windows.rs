@@ -20,11 +20,13 @@ use windows_sys::Win32::Storage::FileSystem::{
 use super::{Access, Entry, FileId, Stat};
 
 mod child;
+mod replace;
 
 pub use child::{Incoming, become_command, die_of, is_alive, run, serve_as_process_1};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
 /// `\\?\C:\…`, where both mean the same.
 pub use dunce::canonicalize;
+pub use replace::{copy_attributes, file_size_limit, file_too_large, locate, pipe};
 
 /// How long an open is repeated that somebody prevents who will be done in a moment.
 const PATIENCE: Duration = Duration::from_millis(5);

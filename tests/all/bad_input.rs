@@ -51,7 +51,7 @@ fn no_lock_and_no_command() {
     for no_command in [&["run", "--write", "state.json"][..], &["run", "--write", "state.json", "--"]] {
         refused(dir.path(), no_command, &["no command to run", "after --"]);
     }
-    refused(dir.path(), [""; 0], &["no subcommand", "run, try, status, clean or report", "--help"]);
+    refused(dir.path(), [""; 0], &["no subcommand", "run, try, update, status, clean or report", "--help"]);
 }
 
 #[test]

@@ -39,6 +39,18 @@ const FAULTS: &[(&str, &[&str])] = &[
     ("unlink", &["EACCES", "EROFS", "EIO"]),
     ("unlinkat", &["EACCES", "EROFS", "EIO"]),
     ("getdents64", &["EIO"]),
+    ("readlinkat", &["EACCES", "EIO"]),
+    ("linkat", &["EPERM", "EMLINK", "EIO"]),
+    ("renameat", &["EACCES", "ENOSPC", "EIO"]),
+    ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
+    ("splice", &["ENOSPC", "EDQUOT", "EFBIG", "EIO", "EINVAL"]),
+    ("fchown", &["EPERM", "EIO"]),
+    ("fchmod", &["EPERM", "EIO"]),
+    ("flistxattr", &["EOPNOTSUPP", "EIO"]),
+    ("fgetxattr", &["EOPNOTSUPP", "EIO"]),
+    ("fsetxattr", &["EPERM", "ENOSPC"]),
+    ("fremovexattr", &["EPERM", "EIO"]),
+    ("pipe2", &["EMFILE", "ENFILE"]),
     ("fcntl", &["EMFILE"]),
     ("poll", &["EINTR", "ENOMEM"]),
     ("clone", &["EAGAIN", "ENOMEM", "EPERM"]),
@@ -62,6 +74,12 @@ const COMMAND: &str = r#"
     for lock; do flock -n "$lock" true; echo "flock: $?" >> "$ran"; done
 "#;
 
+/// What a command does besides that rewrites the data.
+const FILTER: &str = "cat; echo and more";
+/// What an update that was killed has left.
+const LEFTOVER: &str = ".state.json.gtlock-0123abcd";
+const REWRITTEN: &str = "precious\nand more\n";
+
 /// What the data, and a file in the lock directory that is not a lock file, hold.
 const PRECIOUS: &str = "precious\n";
 
@@ -78,6 +96,8 @@ struct Scene {
     holder: Option<Holder>,
     /// Whether the holder releases the lock once it is waited for.
     gives_way: bool,
+    /// Whether the command is a filter that rewrites the data.
+    rewrites: bool,
 }
 
 impl Scene {
@@ -89,7 +109,16 @@ impl Scene {
         let data = dir.path().join(data);
         let mut locks = vec![lock_file(&state), lock_file(&data)];
         locks.dedup();
-        Self { named: data.clone(), data, options: &[], locks, holder: None, gives_way: false, dir }
+        Self {
+            named: data.clone(),
+            data,
+            options: &[],
+            locks,
+            holder: None,
+            gives_way: false,
+            rewrites: false,
+            dir,
+        }
     }
 
     fn with_options(mut self, options: &'static [&'static str], locks: &[&str]) -> Self {
@@ -111,7 +140,8 @@ impl Scene {
     }
 
     fn command(&self) -> Vec<PathBuf> {
-        let words = ["--", "sh", "-c", COMMAND, "sh"].map(PathBuf::from).into_iter();
+        let script = if self.rewrites { format!("{COMMAND}\n{FILTER}") } else { COMMAND.to_owned() };
+        let words = ["--", "sh", "-c", &script, "sh"].map(PathBuf::from).into_iter();
         words.chain([self.dir.path().join("ran")]).chain(self.locks.clone()).collect()
     }
 
@@ -207,7 +237,8 @@ fn each_fault(
     let mut injected = 0;
     for (call, errors) in FAULTS.iter().filter(|(call, _)| only.is_none_or(|only| only == *call)) {
         let first = if *call == "execve" { 2 } else { 1 }; // which execve starts gtlock itself
-        let last = calls.get(*call).copied().unwrap_or(0);
+        // Of a call that is asked for, and made while the command runs, the first.
+        let last = calls.get(*call).copied().unwrap_or(usize::from(only.is_some()));
         for index in (first..=last).filter(|index| is_worth_failing(index - first, last)) {
             let in_turn = &errors[index % errors.len()..][..1];
             for error in if all || only.is_some() { errors } else { in_turn } {
@@ -261,7 +292,8 @@ fn sound(scene: &Scene, output: &Output) {
         _ => panic!("a documented code"),
     }
     let state = scene.dir.path().join("state.json");
-    assert_eq!(fs::read_to_string(&state).expect("the data is there"), PRECIOUS);
+    let data = fs::read_to_string(&state).expect("the data is there");
+    assert!(data == PRECIOUS || (scene.rewrites && data == REWRITTEN), "{data:?} is old or new");
     let notes = scene.lock().with_file_name("notes.lock");
     let notes = fs::read_to_string(&notes).map_or(true, |content| content == PRECIOUS);
     assert!(notes, "a file that is no lock file is left as it was");
@@ -560,4 +592,44 @@ fn clean_holds_the_lock_until_the_file_is_gone() {
     assert!(crate::common::end_of(&mut clean).success());
     assert_held(&scene.data);
     assert!(holder.release().success(), "its lock file was at its path all the time");
+}
+
+#[test]
+fn an_update_of_a_link() {
+    let set_up = || {
+        let scene = Scene { rewrites: true, ..Scene::new("alias").with_stale_record() };
+        let _ = xattr::set(scene.dir.path().join("state.json"), "user.origin", b"here");
+        fs::write(scene.dir.path().join(".state.json.gtlock-0123abcd"), "a leftover")
+            .expect("it can be written");
+        scene
+    };
+    let updated_or_failed = |scene: &Scene, output: &Output, fault: Option<(&str, &str)>| {
+        ran_or_had_run(scene, output, fault);
+        let data = fs::read_to_string(scene.dir.path().join("state.json")).expect("the data is there");
+        let backup = fs::read_to_string(scene.dir.path().join("state.json.bak"));
+        if output.status.success() {
+            assert_eq!((data.as_str(), backup.expect("it is there").as_str()), (REWRITTEN, PRECIOUS));
+        } else {
+            assert!(backup.map_or(true, |backup| backup == PRECIOUS));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(data == REWRITTEN, said.contains("was replaced, but"), "it says which of both");
+        }
+        let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+        let names = fs::read_dir(scene.dir.path()).expect("a directory").flatten().map(name);
+        let left: Vec<_> = names.filter(|name| name.contains(".gtlock-")).collect();
+        assert!(left.is_empty() || (fault.is_some() && left == [LEFTOVER]), "nothing else is left: {left:?}");
+    };
+    let arguments = ["update", "-q", "--backup=.bak"];
+    each_fault("update", &arguments, true, None, set_up, updated_or_failed);
+    // In the thread that copies, too.
+    each_fault("update, copying", &arguments, true, Some("splice"), set_up, updated_or_failed);
+}
+
+/// Of an update, which can fail after its command has run.
+fn ran_or_had_run(scene: &Scene, output: &Output, fault: Option<(&str, &str)>) {
+    match output.status.code() {
+        Some(0) => assert_eq!(scene.found().expect("the command ran"), scene.all_held()),
+        Some(125) => assert!(fault.is_some() && lines(&output.stderr) == 1),
+        _ => panic!("neither done nor an error"),
+    }
 }

@@ -10,6 +10,7 @@ use crate::common::{Holder, WATCHDOG, assert_free, assert_held, data, lock_file}
 use gtlock::lock::{
     Action, Error, LockDir, Mode, Reason, Request, Wait, clean, with_read_lock, with_write_lock,
 };
+use gtlock::update::update;
 use predicates::prelude::*;
 
 #[test]
@@ -282,4 +283,60 @@ fn a_thread_that_times_out_beside_clean_does_not_hold_a_removed_file() {
     assert_eq!(guard.release().len(), 1);
     assert!(Request::exclusive(&data).is_locked().expect("it can be examined"));
     assert!(new.release().is_empty());
+}
+
+#[test]
+fn threads_that_update_lose_nothing_and_readers_without_a_lock_see_no_part() {
+    let (dir, data) = &data();
+    let increment = |old: Option<&[u8]>| -> Result<Vec<u8>, Error> {
+        let count: u32 =
+            old.map_or("0", |old| str::from_utf8(old).expect("text")).trim().parse().expect("a number");
+        Ok(format!("{:>10000}", count + 1).into_bytes()) // of more than a page
+    };
+    update(data, increment).expect("it can be made");
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(move || (0..20).for_each(|_| update(data, increment).expect("it waits for ever")))
+            })
+            .collect();
+        while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            assert_eq!(fs::read(data).expect("it is there, at every moment").len(), 10000);
+        }
+    });
+    assert_eq!(fs::read_to_string(data).expect("it is there").trim(), "81");
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 2, "the file and the lock directory");
+}
+
+#[test]
+fn an_update_that_fails_leaves_the_file_as_it_was() {
+    let (dir, data) = data();
+    assert!(matches!(
+        update(&data, |old| Err(old.map(<[u8]>::to_vec).map_or(Failed::Change, Failed::Old))),
+        Err(Failed::Change)
+    ));
+    assert!(!data.exists());
+    fs::write(&data, "old").expect("it can be written");
+    let failed = update(&data, |old| Err(old.map(<[u8]>::to_vec).map_or(Failed::Change, Failed::Old)));
+    assert!(matches!(failed, Err(Failed::Old(old)) if old == b"old"));
+    assert!(matches!(update(dir.path(), |_| Err(Failed::Change)), Err(Failed::Lock(Error::Io { .. }))));
+    let panicked =
+        catch_unwind(AssertUnwindSafe(|| update(&data, |_| -> Result<_, Error> { panic!("as it should") })));
+    assert!(panicked.is_err());
+    assert_eq!(fs::read_to_string(&data).expect("it is there"), "old");
+    assert_free(&data);
+}
+
+/// What can go wrong in an update.
+#[derive(Debug)]
+enum Failed {
+    Change,
+    Old(Vec<u8>),
+    Lock(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Lock(error)
+    }
 }

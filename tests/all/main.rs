@@ -47,4 +47,5 @@ mod status;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod trying;
+mod update;
 mod waiting;

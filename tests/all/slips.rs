@@ -143,7 +143,7 @@ fn other_tools_names_of_subcommands_are_known() {
             "completions zsh",
             "'completions'; completions and man pages are files of the package, in completions/ and man/ of the source (see gtlock --help)",
         ),
-        ("nonsense", "'nonsense'; use run, try, status, clean or report (see gtlock --help)"),
+        ("nonsense", "'nonsense'; use run, try, update, status, clean or report (see gtlock --help)"),
         ("help nonsense", "'nonsense' (see gtlock --help)"),
     ] {
         refused(dir.path(), &format!("gtlock {typed}"), &format!("unrecognized subcommand {said}"));

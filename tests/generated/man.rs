@@ -6,13 +6,14 @@ use clap_mangen::roff::{Roff, bold, roman};
 use gtlock::exit;
 
 /// The day on which the pages last said something new.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-25";
 
 /// The prose of each page: the sections after EXIT STATUS.
 const PROSE: [(&str, &str); 6] = [
     ("gtlock", include_str!("gtlock.roff")),
     ("gtlock-run", include_str!("gtlock-run.roff")),
     ("gtlock-try", include_str!("gtlock-try.roff")),
+    ("gtlock-update", include_str!("gtlock-update.roff")),
     ("gtlock-status", include_str!("gtlock-status.roff")),
     ("gtlock-clean", include_str!("gtlock-clean.roff")),
     ("gtlock-report", include_str!("gtlock-report.roff")),
@@ -34,8 +35,8 @@ pub fn pages(command: Command) -> Vec<(String, String)> {
 
 fn page(command: Command, prose: &str) -> String {
     let has_subcommands = command.has_subcommands();
-    // Only these two run a command, and so have its exit status.
-    let runs = has_subcommands || matches!(command.get_name(), "run" | "try");
+    // Only these run a command, and so have its exit status.
+    let runs = has_subcommands || matches!(command.get_name(), "run" | "try" | "update");
     let title = command.get_display_name().unwrap_or("gtlock").to_uppercase();
     let man = Man::new(command)
         .title(title)

@@ -23,10 +23,11 @@ const NAP: Duration = Duration::from_secs(10);
 /// Runs a command to its end, with this process's descriptors, directory, group, environment and signal dispositions,
 /// but for what is said about it. The signals that this process gets meanwhile are the command's. An error of the kind
 /// `Other` is this process's own, any other the command's.
-pub fn run(launch: &Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
+pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let program = Program::of(launch.command, launch.variable)?;
-    let pid = signals.start(&program, launch.close)?;
+    let pid = signals.start(&program, launch.close, &launch.streams)?;
     let mut sentence = launch.limit.into_iter().flat_map(sentence).peekable();
+    drop(launch.streams); // so that a pipe ends when the command has closed it
     let mut child = Child { pid, is_overdue: false, was_interrupted: false, on_event };
     // A Ctrl-C from before the command was there has not reached it.
     while let Some(signal) = signals.next(AT_ONCE) {

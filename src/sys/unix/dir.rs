@@ -19,7 +19,7 @@ use super::super::{Entry, Missing, Stat};
 use super::LOCK_FLAGS;
 
 /// How many symbolic links one path may lead through, as in Linux.
-const MAX_LINKS: usize = 40;
+pub const MAX_LINKS: usize = 40;
 
 /// How a directory is opened to work through it: to look into it is not asked for.
 #[cfg(target_os = "linux")]
@@ -40,7 +40,7 @@ pub enum Link {
 
 /// An open directory.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir(pub(super) OwnedFd);
 
 impl Dir {
     /// Opens a directory. Symbolic links on the way are followed as [`Dir::link`] allows.

@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 
 use super::spawn::{Program, SHELL};
 use super::start;
+use crate::sys::Streams;
 
 /// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
 /// sends stop the command too; and SIGPIPE, which is about its own output.
@@ -69,16 +70,17 @@ impl Incoming {
         }
     }
 
-    /// Starts a program as a child, without the descriptors in `close`. An error of the kind `Other` is this
+    /// Starts a program as a child, without the descriptors in `close`, and with `streams`. An error of the kind `Other` is this
     /// process's own, any other the program's.
     ///
     /// As `posix_spawn` does it, but through clone(2): some container runtimes refuse clone3(2). And it is known
     /// whether there was no process to be had, or the program could not be run.
-    pub fn start(&self, program: &Program, close: &[i32]) -> io::Result<Pid> {
+    pub fn start(&self, program: &Program, close: &[i32], streams: &Streams) -> io::Result<Pid> {
         // The child must not allocate: all that it needs is made here.
         let words = pointers(&program.words());
         let words_for_shell = pointers(&program.words_for_shell());
         let environment = pointers(&program.environment());
+        let streams = streams.numbered();
         let failed = AtomicI32::new(0);
         let child = || {
             start::restore_sigpipe();
@@ -88,6 +90,12 @@ impl Incoming {
             unsafe {
                 for &descriptor in close {
                     libc::close(descriptor);
+                }
+                for (descriptor, number) in &streams {
+                    if libc::dup2(*descriptor, *number) < 0 {
+                        failed.store(Errno::last_raw(), Ordering::Relaxed);
+                        return 126;
+                    }
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, self.before.as_ref(), ptr::null_mut());
                 libc::execve(program.file.as_ptr(), words.as_ptr(), environment.as_ptr());

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -12,12 +14,14 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::time::ClockId;
 use nix::unistd::Pid;
 use signal_hook::consts::SIGCHLD;
+use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 
-use super::signals::is_ignored;
+use super::signals::{ENDING, is_ignored};
 use super::spawn::{Program, SHELL};
 use super::start;
+use crate::sys::Streams;
 
 /// What this process takes note of. Not the stop signals: they stop it, and those that the terminal sends stop the
 /// command too. Not SIGPIPE, which is about its own output.
@@ -67,9 +71,17 @@ impl Incoming {
         Ok(Self { signals, before })
     }
 
-    /// Nothing: they are noted to the end.
+    /// Lets those end this process again that ask a process to end. The others are noted to the end.
     #[expect(clippy::unused_self, reason = "same signature on every system")]
-    pub fn let_through(self) {}
+    pub fn let_through(self) {
+        for signal in ENDING.map(|signal| signal as i32).into_iter().filter(|&signal| !is_ignored(signal)) {
+            let always = Arc::new(AtomicBool::new(true));
+            let _ = match std::process::id() {
+                1 => flag::register_conditional_shutdown(signal, 128 + signal, always),
+                _ => flag::register_conditional_default(signal, always),
+            };
+        }
+    }
 
     /// Waits for the next one, perhaps not for ever; `None` if none came.
     pub fn next(&mut self, at_most: Option<Duration>) -> Option<siginfo_t> {
@@ -86,9 +98,9 @@ impl Incoming {
         }
     }
 
-    /// Starts a program as a child, without the descriptors in `close`. An error of the kind `Other` is this
+    /// Starts a program as a child, without the descriptors in `close`, and with `streams`. An error of the kind `Other` is this
     /// process's own, any other the program's.
-    pub fn start(&self, program: &Program, close: &[i32]) -> io::Result<Pid> {
+    pub fn start(&self, program: &Program, close: &[i32], streams: &Streams) -> io::Result<Pid> {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_sigmask(&self.before)?;
         let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
@@ -101,6 +113,10 @@ impl Incoming {
         attributes.set_flags(flags)?;
         let mut actions = PosixSpawnFileActions::init()?;
         close.iter().try_for_each(|&descriptor| actions.add_close(descriptor))?;
+        streams
+            .numbered()
+            .iter()
+            .try_for_each(|&(descriptor, number)| actions.add_dup2(descriptor, number))?;
         let environment = program.environment();
         let start = |file, words: &[_]| posix_spawn(file, &actions, &attributes, words, &environment);
         let started = match start(program.file.as_c_str(), &program.words()) {

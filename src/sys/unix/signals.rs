@@ -7,7 +7,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
 
 /// Those that ask a process to end.
-const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+pub const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// As process 1, does until dropped what the kernel does for other processes: the signals that ask a process to end
 /// end this one, with 128 and the signal; and the orphans that it is given are collected.

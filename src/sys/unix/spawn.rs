@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::iter::once;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -12,6 +13,7 @@ use nix::libc;
 use nix::unistd::{AccessFlags, access, execve};
 
 use super::start;
+use crate::sys::Streams;
 
 /// What runs scripts without `#!`, as execvp(3) has it.
 pub const SHELL: &CStr = c"/bin/sh";
@@ -22,6 +24,14 @@ pub struct Program {
     pub file: CString,
     words: Vec<CString>,
     variable: CString,
+}
+
+impl Streams {
+    /// The descriptors, and the numbers that they get in a command.
+    pub fn numbered(&self) -> Vec<(RawFd, RawFd)> {
+        let streams = [(&self.stdin, 0), (&self.stdout, 1)];
+        streams.iter().filter_map(|(file, number)| Some((file.as_ref()?.as_raw_fd(), *number))).collect()
+    }
 }
 
 impl Program {

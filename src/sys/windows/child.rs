@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::ptr;
 use std::thread;
 use std::time::Duration;
@@ -30,11 +31,14 @@ const OVERDUE: u32 = 124;
 /// Runs a command to its end, with this process's standard handles, directory, console and environment, but for what
 /// is said about it. Ctrl-C is the command's, which the console tells of it too. An error of the kind `Other` is this
 /// process's own, any other the command's.
-pub fn run(launch: &Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
+pub fn run(launch: Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let (program, arguments) = launch.command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let (name, value) = launch.variable;
     let job = Job::around_this_process().map_err(io::Error::other)?;
-    let mut child = Command::new(program).args(arguments).env(name, value).spawn()?;
+    let stream = |file: Option<File>| file.map_or_else(Stdio::inherit, Stdio::from);
+    let (stdin, stdout) = (stream(launch.streams.stdin), stream(launch.streams.stdout));
+    let mut child =
+        Command::new(program).args(arguments).env(name, value).stdin(stdin).stdout(stdout).spawn()?;
     if let Some(Limit { max, .. }) = launch.limit {
         let milliseconds = u32::try_from(max.as_millis()).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
         // SAFETY: the handle is open, and may be waited for.
