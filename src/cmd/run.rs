@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     under(&lock, &args.lock, &args.command)
 }
 
-/// Runs a command under locks if they can be had at once; without one, asks whether they could.
+/// Runs a command if the locks are free now; without a command, tests whether they are.
 ///
 /// # Errors
 ///

@@ -77,6 +77,7 @@ fn needs(option: &str) -> Option<String> {
         "OUT" => "a file, such as report.html",
         "DIR" => "a directory, such as locks",
         "TIME" => "a time, such as 5s",
+        "TEXT" => "a text, such as nightly",
         "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
         "N" => "an exit status, such as 0",
         _ => return None,
