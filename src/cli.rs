@@ -204,7 +204,8 @@ pub struct LockArgs {
     pub quiet: bool,
 
     /// Show TEXT instead of the command to others who ask who holds the lock, or waits for it.
-    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other, value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
+          value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
     pub label: Option<String>,
 
     /// Print who is waited for, how long the lock took, and how long it was held.

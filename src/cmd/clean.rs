@@ -95,7 +95,7 @@ fn print(all: &Cleaned, dry_run: bool) -> io::Result<()> {
             writeln!(out, "kept {}: not a lock file", Escaped::new(path))?;
         }
     }
-    // A gate is held by who waits, beside a lock file that is.
+    // Earlier versions left gates beside the lock files.
     let is_lock = |path: &Path| path.extension() == Some("lock".as_ref());
     let held = all.kept.iter().filter(|(path, reason)| *reason == Reason::Held && is_lock(path)).count();
     let (verb, files) = (if dry_run { "would remove" } else { "removed" }, all.removed.len());
