@@ -2,7 +2,7 @@
 _gtlock_more() {
     local cur=$2 prev=$3 i
     COMPREPLY=()
-    case ${COMP_WORDS[1]} in run|try)
+    case ${COMP_WORDS[1]} in run|try|update)
         for ((i = 2; i < COMP_CWORD; i++)); do
             [[ ${COMP_WORDS[i]} == -- ]] || continue
             # The command and its own completion.
@@ -25,11 +25,11 @@ _gtlock_more() {
     case $prev in
         --html|--lock|--log|--read|--trace|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
-        --conflict-exit-code|--kill-after|--max-hold|--read-fd|--retry-delay|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
+        --backup|--conflict-exit-code|--kill-after|--label|--max-hold|--read-fd|--retry-delay|--since|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
     ((COMP_CWORD > 1)) && [[ $cur != -* ]] || return
     case ${COMP_WORDS[1]} in
-        status|clean|report) _gtlock_names -f "$cur" ;;
+        update|status|clean|report) _gtlock_names -f "$cur" ;;
         *) return 1 ;;
     esac
 }
@@ -79,6 +79,9 @@ _gtlock() {
             gtlock,try)
                 cmd="gtlock__subcmd__try"
                 ;;
+            gtlock,update)
+                cmd="gtlock__subcmd__update"
+                ;;
             gtlock__subcmd__help,clean)
                 cmd="gtlock__subcmd__help__subcmd__clean"
                 ;;
@@ -97,6 +100,9 @@ _gtlock() {
             gtlock__subcmd__help,try)
                 cmd="gtlock__subcmd__help__subcmd__try"
                 ;;
+            gtlock__subcmd__help,update)
+                cmd="gtlock__subcmd__help__subcmd__update"
+                ;;
             *)
                 ;;
         esac
@@ -104,7 +110,7 @@ _gtlock() {
 
     case "${cmd}" in
         gtlock)
-            opts="-h -V --help --version run try status clean report help"
+            opts="-h -V --help --version run try update status clean report help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -139,7 +145,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__help)
-            opts="run try status clean report help"
+            opts="run try update status clean report help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,6 +242,20 @@ _gtlock() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        gtlock__subcmd__help__subcmd__update)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         gtlock__subcmd__report)
             opts="-h --since --lock --json --html --trace --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -244,7 +264,10 @@ _gtlock() {
             fi
             case "${prev}" in
                 --since)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
                     return 0
                     ;;
                 --lock)
@@ -289,7 +312,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --help"
+            opts="-- -o -F -E -q -v -h --read --write --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -325,13 +348,6 @@ _gtlock() {
                     fi
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
                 --read-fd)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -350,6 +366,13 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
                     fi
                     return 0
                     ;;
@@ -397,7 +420,10 @@ _gtlock() {
                     return 0
                     ;;
                 --label)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
                     return 0
                     ;;
                 --timeout)
@@ -443,7 +469,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -E -o -F -q -v -h --read --write --lock-dir --direct --read-fd --write-fd --unlock-fd --conflict-exit-code --close --no-fork --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -o -F -E -q -v -h --read --write --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -479,13 +505,6 @@ _gtlock() {
                     fi
                     return 0
                     ;;
-                --lock-dir)
-                    COMPREPLY=()
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o plusdirs
-                    fi
-                    return 0
-                    ;;
                 --read-fd)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -504,6 +523,13 @@ _gtlock() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
                     fi
                     return 0
                     ;;
@@ -551,7 +577,102 @@ _gtlock() {
                     return 0
                     ;;
                 --label)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        gtlock__subcmd__update)
+            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --backup)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --retry-delay)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --lock-dir)
+                    COMPREPLY=()
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --conflict-exit-code)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                -E)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --kill-after)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
                     COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
                     return 0
                     ;;
                 *)

@@ -40,47 +40,62 @@ end
 complete -c gtlock -n "__fish_gtlock_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_needs_command" -s V -l version -d 'Print version'
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "run" -d 'Run a command under locks, waiting for them'
-complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "try" -d 'Run a command under locks if they can be had at once, or ask whether they could'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "try" -d 'Run a command if the locks are free now; without a command, test whether they are'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "update" -d 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "clean" -d 'Remove lock files that nobody holds'
-complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "report" -d 'The arguments of `gtlock report`'
+complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "report" -d 'Show from logs of --log which locks were waited for, how long, and for whom'
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l label -d 'Show TEXT instead of the command where others are told who holds the lock, or waits for it' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l label -d 'Show TEXT instead of the command to others who ask who holds the lock, or waits for it' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'Say who is waited for, how long the lock took, and how long it was held'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s q -l quiet -d 'Print only errors; do not report a busy lock'
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'Print who is waited for, how long the lock took, and how long it was held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Drop the lock on the descriptor N, which the caller has open' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l label -d 'Show TEXT instead of the command where others are told who holds the lock, or waits for it' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l label -d 'Show TEXT instead of the command to others who ask who holds the lock, or waits for it' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s q -l quiet -d 'Say nothing but errors; a refused lock is not one'
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'Say who is waited for, how long the lock took, and how long it was held'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s q -l quiet -d 'Print only errors; do not report a busy lock'
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s v -l verbose -d 'Print who is waited for, how long the lock took, and how long it was held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l backup -d 'Keep the old content in FILE with SUFFIX added to its name, in place of what is there' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l label -d 'Show TEXT instead of the command to others who ask who holds the lock, or waits for it' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l no-sync -d 'Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s n -l dry-run -d 'Change nothing, print what FILTER makes of FILE'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s q -l quiet -d 'Print only errors; do not report a busy lock'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s v -l verbose -d 'Print who is waited for, how long the lock took, and how long it was held'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; on its own, the lock directory to show' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [default: .]'
@@ -89,23 +104,26 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print 
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l lock-dir -d 'Clean this directory, whatever its name; it must be one for lock files only' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s R -l recursive -d 'Clean every .gastown/locks below the named directories [default: .]'
-complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s n -l dry-run -d 'Remove nothing, say what would be removed'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s n -l dry-run -d 'Remove nothing, print what would be removed'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l json -d 'Print JSON for programs'
-complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s q -l quiet -d 'Say nothing but errors'
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s q -l quiet -d 'Print only errors'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l since -d 'Only what ended after TIME: 2h or \'7days\' ago, or since 2026-11-24 or \'2026-11-24 18:00:00\' (UTC)' -r
+complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l since -d 'Only what ended after TIME: 2h or \'7days\' ago, or since 2026-11-24 or \'2026-11-24 18:00:00\' (UTC)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l lock -d 'Only the lock on FILE: a data file or a lock file, or its name without a directory' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l html -d 'Write a page with a timeline of each lock, to be opened in a browser' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l trace -d 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l json -d 'Print JSON for programs'
-complete -c gtlock -n "__fish_gtlock_using_subcommand report" -s h -l help -d 'Print help'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "run" -d 'Run a command under locks, waiting for them'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "try" -d 'Run a command under locks if they can be had at once, or ask whether they could'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "clean" -d 'Remove lock files that nobody holds'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "report" -d 'Show from logs of --log which locks were waited for, how long, and for whom'
-complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try status clean report help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c gtlock -n "__fish_gtlock_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "run" -d 'Run a command under locks, waiting for them'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "try" -d 'Run a command if the locks are free now; without a command, test whether they are'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "update" -d 'Rewrite a file by a filter such as jq, all or nothing, under its write lock'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "status" -d 'Show who holds locks, since when, and whether they are alive'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "clean" -d 'Remove lock files that nobody holds'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "report" -d 'Show from logs of --log which locks were waited for, how long, and for whom'
+complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'

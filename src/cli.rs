@@ -22,9 +22,9 @@ mod values;
 /// The help: what it does and how it looks, before the details.
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// Run a command under a file lock, and tell who holds one.
+/// Run a command under a file lock, and show who holds one.
 ///
-/// gtlock locks data files for programs that agree to it. The lock on DIR/NAME is the kernel's flock(2) on
+/// gtlock locks data files for programs that all take its locks. The lock on DIR/NAME is the kernel's flock(2) on
 /// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, even if gtlock is killed.
 #[derive(Debug, Parser)]
 #[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false,
@@ -76,10 +76,10 @@ pub enum Action {
     /// standard input, output and error, working directory, process group and signals.
     #[command(help_template = TEMPLATE, before_help = examples::RUN, after_help = HELP, override_usage = RUN_USAGE)]
     Run(RunArgs),
-    /// Run a command under locks if they can be had at once, or ask whether they could.
+    /// Run a command if the locks are free now; without a command, test whether they are.
     ///
-    /// As run, but does not wait: when a lock is held, exits with status 75 at once. Without a command,
-    /// exits with status 0 if the locks could be had now; a lock on a descriptor is kept for the caller.
+    /// As run, but does not wait: if a lock is held, exits with status 75 at once. Without a command, exits
+    /// with status 0 if the locks are free now. A lock on a descriptor is kept for the caller.
     #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
     /// Rewrite a file by a filter such as jq, all or nothing, under its write lock.
@@ -94,7 +94,7 @@ pub enum Action {
     /// Each PATH is a data file, a lock file in a lock directory, or a directory: one named .gastown/locks, or
     /// one that has that in it. Any other lock directory goes with --lock-dir. Changes nothing.
     ///
-    /// Only Linux tells who waits for a lock, and who holds one without being recorded in it.
+    /// Who waits for a lock, and who holds one without a record in it, is known only on Linux.
     #[command(help_template = TEMPLATE, before_help = examples::STATUS, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
@@ -163,7 +163,7 @@ pub struct LockArgs {
 
     /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
     ///
-    /// Otherwise the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
+    /// Without this the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
     /// closed for the command.
     #[arg(short = 'o', long, help_heading = COMMAND)]
     pub close: bool,
@@ -199,7 +199,7 @@ impl LockArgs {
 pub struct CommonArgs {
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///
-    /// Made if it does not exist. Data files of the same name then share a lock.
+    /// It is made if it does not exist. Data files of the same name then share a lock.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
 
@@ -229,17 +229,18 @@ pub struct CommonArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
     pub log: Option<PathBuf>,
 
-    /// Say nothing but errors; a refused lock is not one.
+    /// Print only errors; do not report a busy lock.
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
     pub quiet: bool,
 
-    /// Show TEXT instead of the command where others are told who holds the lock, or waits for it.
-    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
+    /// Show TEXT instead of the command to others who ask who holds the lock, or waits for it.
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
+          value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
     pub label: Option<String>,
 
-    /// Say who is waited for, how long the lock took, and how long it was held.
+    /// Print who is waited for, how long the lock took, and how long it was held.
     ///
-    /// Also say why the holder could not be recorded, if so.
+    /// Also print why the holder could not be recorded, and that a file to lock does not exist.
     #[arg(short, long, help_heading = MESSAGES)]
     pub verbose: bool,
 }
@@ -370,7 +371,7 @@ pub struct CleanArgs {
     #[arg(short = 'R', long)]
     pub recursive: bool,
 
-    /// Remove nothing, say what would be removed.
+    /// Remove nothing, print what would be removed.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
 
@@ -378,7 +379,7 @@ pub struct CleanArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Say nothing but errors.
+    /// Print only errors.
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
 }
@@ -392,6 +393,22 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_a_subcommand_is_not_replaced_by_a_comment_on_its_struct() {
+        let mut built = Cli::command();
+        built.build();
+        for command in Cli::command().get_subcommands() {
+            let built = built.find_subcommand(command.get_name()).expect("it has it, too");
+            assert_eq!(
+                (built.get_about().map(ToString::to_string), built.get_long_about().map(ToString::to_string)),
+                (
+                    command.get_about().map(ToString::to_string),
+                    command.get_long_about().map(ToString::to_string)
+                ),
+            );
+        }
     }
 
     #[test]

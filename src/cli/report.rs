@@ -10,7 +10,7 @@ use super::values::parse_time;
 /// The environment variable for the log.
 pub const LOG_VARIABLE: &str = "GTLOCK_LOG";
 
-/// The arguments of `gtlock report`.
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct ReportArgs {
     /// Logs that run and try have written with --log.
@@ -18,7 +18,7 @@ pub struct ReportArgs {
     pub logs: Vec<PathBuf>,
 
     /// Only what ended after TIME: 2h or '7days' ago, or since 2026-11-24 or '2026-11-24 18:00:00' (UTC).
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_since)]
     pub since: Option<SystemTime>,
 
     /// Only the lock on FILE: a data file or a lock file, or its name without a directory.

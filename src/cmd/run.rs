@@ -40,7 +40,7 @@ pub(super) fn patient(lock: Request, args: &WaitArgs) -> Request {
     }
 }
 
-/// Runs a command under locks if they can be had at once; without one, asks whether they could.
+/// Runs a command if the locks are free now; without a command, tests whether they are.
 ///
 /// # Errors
 ///

@@ -78,6 +78,7 @@ fn needs(option: &str) -> Option<String> {
         "DIR" => "a directory, such as locks",
         "SUFFIX" => "an end of a name, such as .bak",
         "TIME" => "a time, such as 5s",
+        "TEXT" => "a text, such as nightly",
         "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
         "N" => "an exit status, such as 0",
         _ => return None,

@@ -24,6 +24,27 @@ fn man_pages_are_up_to_date() {
     agree("man", &man::pages(Cli::command()));
 }
 
+#[test]
+fn what_the_packages_take_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("it is there");
+    let assets = manifest.lines().map(str::trim).filter_map(|line| {
+        let asset = line.strip_prefix("{ source = \"").or_else(|| line.strip_prefix("[\""))?;
+        asset.split('"').next()
+    });
+    let assets: Vec<_> = assets.filter(|asset| !asset.starts_with("target/")).collect();
+    assert!(assets.len() > 10, "the assets are not found: {assets:?}");
+    for asset in assets {
+        let (before, after) = asset.split_once('*').unwrap_or((asset, ""));
+        let (dir, start) = before.rsplit_once('/').unwrap_or(("", before));
+        let is_meant = |name: &str| name.starts_with(start) && name.ends_with(after);
+        let entries = fs::read_dir(root.join(dir)).expect("a directory");
+        let mut names = entries.map(|entry| entry.expect("an entry").file_name());
+        let found = names.any(|name| name.to_str().is_some_and(is_meant));
+        assert!(found, "Cargo.toml: there is no {asset}");
+    }
+}
+
 /// Compares a directory with what it should hold, or makes it so.
 fn agree(dir: &str, rendered: &[(String, String)]) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);

@@ -9,7 +9,7 @@ use gtlock::exit;
 const DATE: &str = "2026-11-25";
 
 /// The prose of each page: the sections after EXIT STATUS.
-const PROSE: [(&str, &str); 6] = [
+const PROSE: &[(&str, &str)] = &[
     ("gtlock", include_str!("gtlock.roff")),
     ("gtlock-run", include_str!("gtlock-run.roff")),
     ("gtlock-try", include_str!("gtlock-try.roff")),
