@@ -59,6 +59,37 @@ fn a_command_that_ends_in_time_is_as_without_a_limit() {
     assert!(holder.release().success());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_command_that_ended_in_time_is_not_called_late_by_a_gtlock_that_was_stopped() {
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let (_dir, data) = data();
+    let limit = Duration::from_secs(2);
+    let started = Instant::now();
+    let mut holder = Holder::start(gtlock_process().args(["run", "--max-hold", "2s", "--write"]).arg(&data));
+    let gtlock = Pid::from_raw(holder.pid().try_into().expect("a process ID"));
+    kill(gtlock, Signal::SIGSTOP).expect("it is there");
+    let children =
+        std::fs::read_to_string(format!("/proc/{gtlock}/task/{gtlock}/children")).expect("it is there");
+    holder.send("the last");
+    assert_eq!(holder.line(), "the last");
+    holder.close(); // ends the command
+    let stat = format!("/proc/{}/stat", children.trim());
+    eventually("the command has ended", || {
+        std::fs::read_to_string(&stat).is_ok_and(|stat| stat.contains(") Z "))
+    });
+    if started.elapsed() > limit {
+        return crate::common::skip(
+            "a command that ended in time",
+            "this machine is too slow to end one in 2 s",
+        );
+    }
+    std::thread::sleep(limit.saturating_sub(started.elapsed()));
+    kill(gtlock, Signal::SIGCONT).expect("it is there");
+    assert_eq!(holder.end().code(), Some(0));
+}
+
 #[test]
 fn what_the_command_leaves_running_keeps_the_lock_until_it_has_ended() {
     let (_dir, data) = data();

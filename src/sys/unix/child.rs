@@ -38,9 +38,6 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
         while let Some(signal) = signals.next(AT_ONCE) {
             child.pass_on(&signal, has_reached(child.pid, &signal));
         }
-        if let (Some((_, signal)), Some(limit)) = (sentence.next_if(|&(at, _)| at <= now()), launch.limit) {
-            child.end(signal, limit);
-        }
         match child.look() {
             Some(Change::Ended(ended)) => {
                 // What the terminal sent to both may have ended the command before it was looked at here.
@@ -62,6 +59,12 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
             }
             Some(Change::Stopped(_)) => {}
             None => {
+                if let Some(limit) = launch.limit
+                    && let Some((_, signal)) = sentence.next_if(|&(at, _)| at <= now())
+                {
+                    child.end(signal, limit);
+                    continue;
+                }
                 let at_most = sentence.peek().map(|&(at, _)| at.saturating_sub(now()).min(NAP));
                 if let Some(signal) = signals.next(at_most) {
                     child.pass_on(&signal, has_reached(child.pid, &signal));
@@ -119,7 +122,7 @@ impl Child<'_> {
             self.is_overdue = true;
         }
         self.send(signal);
-        self.send(SIGCONT); // stopped, it would not hear of it
+        let _ = send(self.pid, SIGCONT); // stopped, it would not hear of it
     }
 
     fn send(&mut self, signal: i32) {

@@ -261,6 +261,11 @@ impl Holder {
         self.end()
     }
 
+    /// Ends the command.
+    pub fn close(&mut self) {
+        self.stdin = None;
+    }
+
     /// Returns when gtlock has ended.
     pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.gtlock)
