@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::error::{MAX_REPLACED, foreign, not_a_lock_file, replaced_too_often};
 use super::flock::PASSING_LOOK;
-use super::holder::{self, Candidate, Descriptors};
+use super::holder::{self, Candidate};
 use super::record::{self, Record};
+use super::ties::Descriptors;
 use super::{Error, Evidence, Holder, Kind, Mode, flock};
 use crate::process::{Liveness, Processes};
 use crate::sys::{self, FileId, Listed};
@@ -93,7 +94,8 @@ fn find_out(
         _ => None,
     };
     let (mut descriptors, mut seen) = look_at_recorded(&found, table.as_deref(), processes);
-    let doubtful = held(&found).filter(|(_, lock)| !descriptors.confirm(&lock.record, lock.id, processes));
+    let doubtful = held(&found)
+        .filter(|(_, lock)| !holder::is_confirmed(&lock.record, lock.id, &descriptors, processes));
     let doubtful: Vec<usize> = doubtful.map(|(index, _)| index).collect();
     if !doubtful.is_empty() {
         wait_for_looks(locks, &mut found, doubtful);

@@ -114,6 +114,7 @@ mod path;
 mod queue;
 mod record;
 mod request;
+mod ties;
 mod wait;
 
 use std::path::PathBuf;

@@ -1,0 +1,147 @@
+//! What the open files of processes have to do with the files of locks, as the kernel shows it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::Duration;
+
+use super::record::Record;
+use crate::process::{Liveness, Process};
+use crate::sys::{self, FileId, Listed, Tie, What};
+
+/// A process's start is known to the second, a file's time to a few milliseconds.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+/// What speaks for a process that the record of a lock names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The kernel: the lock is held through a descriptor of its.
+    Kernel,
+    /// Nothing but the record, since its descriptors cannot be seen.
+    RecordAlone,
+    /// Nothing: its descriptors can be seen, and the lock is held through none of them.
+    None,
+}
+
+/// What the descriptors of processes have to do with some files.
+#[derive(Debug, Default)]
+pub struct Descriptors {
+    inodes: HashSet<u64>,
+    /// Those that were looked at, and whether there was anything to be seen.
+    looked_at: HashMap<u32, bool>,
+    ties: HashMap<FileId, Vec<(u32, Tie)>>,
+    /// Those whom the kernel's table shows to have taken a lock.
+    listed: HashSet<(u32, FileId)>,
+    /// Those whom it shows to wait for one, each with the inode number of the file.
+    blocked: Vec<(u32, u64)>,
+    /// Whether it shows places in a queue.
+    has_queue: bool,
+}
+
+impl Descriptors {
+    /// Those on these files; nothing is looked at yet.
+    pub fn on(files: impl Iterator<Item = FileId>) -> Self {
+        Self { inodes: files.map(|file| file.inode).collect(), ..Self::default() }
+    }
+
+    /// Takes the kernel's table for what it tells without a look at all that a process has open.
+    pub fn read(&mut self, table: &[Listed]) {
+        for line in table.iter().filter(|line| self.inodes.contains(&line.file.inode)) {
+            match line.what {
+                What::Holds => _ = self.listed.insert((line.pid, line.file)),
+                What::Waits => self.blocked.push((line.pid, line.file.inode)),
+                What::Queues => self.has_queue = true,
+            }
+        }
+    }
+
+    /// Looks at the processes that the table shows as waiting, at all of them where some are in a queue: it does not
+    /// show whose places are taken.
+    pub fn look_at_waiters(&mut self) {
+        if self.has_queue {
+            self.look_at_everyone();
+        }
+        for (pid, _) in self.blocked.clone() {
+            self.look_at(pid);
+        }
+    }
+
+    /// Looks at those that a record names, unless the table shows them, by a number that is still theirs.
+    pub fn look_at_recorded(&mut self, record: &Record, file: FileId, seen: &HashMap<u32, Liveness>) {
+        for &pid in &record.pids {
+            let is_theirs =
+                matches!(seen.get(&pid), Some(Liveness::Alive(process)) if !is_younger(process, record));
+            if !is_theirs {
+                self.listed.remove(&(pid, file));
+            }
+            if !self.listed.contains(&(pid, file)) {
+                self.look_at(pid);
+            }
+        }
+    }
+
+    /// Looks at those of a process, once.
+    pub fn look_at(&mut self, pid: u32) {
+        if self.looked_at.contains_key(&pid) {
+            return;
+        }
+        let ties = sys::ties(pid, &self.inodes);
+        self.looked_at.insert(pid, ties.is_some());
+        for (file, tie) in ties.into_iter().flatten() {
+            self.ties.entry(file).or_default().push((pid, tie));
+        }
+    }
+
+    /// Looks at those of all processes.
+    pub fn look_at_everyone(&mut self) {
+        for pid in sys::everyone() {
+            self.look_at(pid);
+        }
+    }
+
+    /// What was seen of a file.
+    fn ties(&self, file: FileId) -> &[(u32, Tie)] {
+        self.ties.get(&file).map_or(&[], Vec::as_slice)
+    }
+
+    /// What speaks for a process that the record of a lock names.
+    pub fn proof(&self, pid: u32, file: FileId) -> Proof {
+        if self.listed.contains(&(pid, file)) || self.locks(file).any(|(holder, _)| holder == pid) {
+            return Proof::Kernel;
+        }
+        match self.looked_at.get(&pid) {
+            Some(true) => Proof::None,
+            Some(false) | None => Proof::RecordAlone,
+        }
+    }
+
+    /// The processes through whose descriptors the lock is held, each with the one that took it.
+    pub fn locks(&self, file: FileId) -> impl Iterator<Item = (u32, u32)> {
+        self.ties(file).iter().filter_map(|&(pid, tie)| match tie {
+            Tie::Lock { taker } => Some((pid, taker)),
+            Tie::Open | Tie::Place(_) => None,
+        })
+    }
+
+    /// The processes that wait for the lock, but for this one, which may wait and ask: those in its queue, in
+    /// order, then those that the kernel's table shows as blocked.
+    pub fn waiters(&self, file: FileId) -> Vec<u32> {
+        let ties = self.ties(file);
+        let place =
+            |&(pid, tie): &(u32, Tie)| if let Tie::Place(place) = tie { Some((place, pid)) } else { None };
+        let queue: BTreeSet<_> = ties.iter().filter_map(place).collect();
+        // The inode number alone could belong to another file system.
+        let has_it_open = |pid: u32| ties.iter().any(|&(other, _)| other == pid);
+        let blocked = self.blocked.iter().filter(|&&(pid, inode)| inode == file.inode && has_it_open(pid));
+        let mut waiters = Vec::new();
+        for pid in queue.into_iter().map(|(_, pid)| pid).chain(blocked.map(|&(pid, _)| pid)) {
+            if pid != std::process::id() && !waiters.contains(&pid) {
+                waiters.push(pid);
+            }
+        }
+        waiters
+    }
+}
+
+/// Whether a process started after a record was written, and so cannot be what the record names.
+pub fn is_younger(process: &Process, record: &Record) -> bool {
+    record.written.is_some_and(|written| process.started > written + CLOCK_SLACK)
+}
