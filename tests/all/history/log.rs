@@ -216,7 +216,7 @@ fn a_log_that_cannot_be_written_costs_one_line_and_nothing_else() {
         assert_eq!(said.lines().count(), 1, "{said}");
         assert_free(&data);
     }
-    let limited = r#"ulimit -f 1; head -c 400 /dev/zero > "$1.log"; gtlock run --log "$1.log" --write "$1" -- sh -c 'exit 3'"#;
+    let limited = r#"head -c 4096 /dev/zero > "$1.log"; ulimit -f 1; gtlock run --log "$1.log" --write "$1" -- sh -c 'exit 3'"#;
     let limited = shell(limited, &data).stderr(Stdio::piped()).output().expect("sh runs");
     assert_eq!(limited.status.code(), Some(3), "{limited:?}");
     assert!(String::from_utf8_lossy(&limited.stderr).contains("cannot write to the log: "), "{limited:?}");
