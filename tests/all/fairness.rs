@@ -59,6 +59,7 @@ fn readers_that_queued_before_the_next_writer_go_before_it() {
         let record = std::fs::read_to_string(lock_file(&data)).unwrap_or_default();
         record.trim() == first.id().to_string()
     });
+    assert!(!waits(first.id(), &data), "a holder has left its place");
     assert!(waits(queued.id(), &data));
 
     let mut second = waiting("--write", &data);

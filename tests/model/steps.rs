@@ -147,7 +147,7 @@ impl Protocol {
         }
     }
 
-    /// `probe` in `inspect.rs`.
+    /// `mode_of` in `inspect.rs`.
     fn probe(kernel: &mut Kernel, me: usize, at: At) -> At {
         match at {
             At::Probes if !kernel.open_existing(me) => At::Over,
