@@ -11,7 +11,7 @@ use crate::sys;
 /// Every `.gastown/locks` below the directories, `.` if there are none: sorted, each path once, then what
 /// could not be looked into. Follows no symbolic link below them, and does not look into `.git`. A directory
 /// that does not exist has none.
-pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<PathBuf, Error>> {
+pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<Found, Error>> {
     let here = [PathBuf::from(".")];
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for dir in if dirs.is_empty() { &here } else { dirs } {
@@ -20,11 +20,27 @@ pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<PathBuf, Error>> {
         }
     }
     found.sort_unstable();
-    found.dedup();
+    found.dedup_by(|a, b| a.path == b.path);
     found.into_iter().map(Ok).chain(errors.into_iter().map(Err)).collect()
 }
 
-fn search(dir: &Path, found: &mut Vec<PathBuf>, errors: &mut Vec<Error>) -> Result<(), Error> {
+/// A lock directory that was found.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Found {
+    /// With the path of `root` in front.
+    pub path: PathBuf,
+    /// The directory that was searched.
+    pub root: PathBuf,
+}
+
+impl Found {
+    /// One that was named itself.
+    pub fn named(dir: &Path) -> Self {
+        Self { path: dir.to_owned(), root: dir.to_owned() }
+    }
+}
+
+fn search(dir: &Path, found: &mut Vec<Found>, errors: &mut Vec<Error>) -> Result<(), Error> {
     let canonical = match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         canonical => canonical.map_err(|error| Error::Io { path: dir.to_owned(), error })?,
@@ -34,7 +50,7 @@ fn search(dir: &Path, found: &mut Vec<PathBuf>, errors: &mut Vec<Error>) -> Resu
         return Err(Error::Invalid { path: dir.to_owned(), reason });
     }
     if lock::is_lock_dir(&canonical) {
-        found.push(dir.to_owned());
+        found.push(Found::named(dir));
         return Ok(());
     }
     let is_lock_dir = |entry: &DirEntry| {
@@ -48,7 +64,7 @@ fn search(dir: &Path, found: &mut Vec<PathBuf>, errors: &mut Vec<Error>) -> Resu
             Ok(entry) if entry.file_name() == ".git" => walk.skip_current_dir(),
             Ok(entry) if is_lock_dir(&entry) => {
                 walk.skip_current_dir();
-                found.push(entry.into_path());
+                found.push(Found { path: entry.into_path(), root: dir.to_owned() });
             }
             Ok(_) => {}
             Err(e) => {

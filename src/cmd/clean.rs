@@ -1,12 +1,13 @@
 //! `gtlock clean`.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 use serde::Serialize;
 
-use super::{below, json, report};
+use super::below::{self, Found};
+use super::{json, report};
 use crate::cli::CleanArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
@@ -27,7 +28,7 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
             Err(e) => all.errors.push(e),
         }
     }
-    let dirs = dirs.iter().map(|dir| LockDir::Default(dir));
+    let dirs = dirs.iter().map(|Found { root, path }| LockDir::Found { root, path });
     for dir in dirs.chain(args.lock_dir.iter().map(|dir| LockDir::Chosen(dir))) {
         match lock::clean(dir, action) {
             Ok(cleaned) => all.append(cleaned),
@@ -73,13 +74,13 @@ fn with_advice(error: Error) -> Error {
 }
 
 /// The directories named `.gastown/locks` that are to be cleaned.
-fn default_dirs(args: &CleanArgs) -> Vec<Result<PathBuf, Error>> {
+fn default_dirs(args: &CleanArgs) -> Vec<Result<Found, Error>> {
     let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
     match (args.recursive, nothing_named) {
         (true, false) if args.dirs.is_empty() => Vec::new(), // only --lock-dir
         (true, _) => below::lock_dirs(&args.dirs),
-        (false, true) => vec![Ok(PathBuf::from(".gastown/locks"))],
-        (false, false) => args.dirs.iter().cloned().map(Ok).collect(),
+        (false, true) => vec![Ok(Found::named(Path::new(".gastown/locks")))],
+        (false, false) => args.dirs.iter().map(|dir| Ok(Found::named(dir))).collect(),
     }
 }
 

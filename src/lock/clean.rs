@@ -18,6 +18,13 @@ const MIN_PER_THREAD: usize = 1000;
 pub enum LockDir<'a> {
     /// One that gtlock made beside some data: it must be named `.gastown/locks`.
     Default(&'a Path),
+    /// The same, found below this directory, from which no symbolic link is followed.
+    Found {
+        /// The directory that was searched.
+        root: &'a Path,
+        /// What was found, with the path of `root` in front.
+        path: &'a Path,
+    },
     /// One that was chosen for locks and that holds nothing else by the name of `*.lock`.
     Chosen(&'a Path),
 }
@@ -70,11 +77,17 @@ pub enum Reason {
 /// [`Error::Invalid`] if the directory is not a lock directory, [`Error::Io`] if it cannot be read. What
 /// goes wrong with a single file is in [`Cleaned::errors`], and the rest is still done.
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
-    let (LockDir::Default(named) | LockDir::Chosen(named)) = dir;
+    let (LockDir::Default(named) | LockDir::Found { path: named, .. } | LockDir::Chosen(named)) = dir;
     let fail = |e| Error::io(named, e);
     // From here on nothing goes by a path: whatever comes to be in the place of this directory is not touched.
-    let is_default = matches!(dir, LockDir::Default(_));
-    let opened = match sys::Dir::open(named) {
+    let is_default = !matches!(dir, LockDir::Chosen(_));
+    let opened = match dir {
+        LockDir::Found { root, path } => {
+            sys::Dir::open(root).and_then(|dir| dir.open_below(path.strip_prefix(root).unwrap_or(path)))
+        }
+        LockDir::Default(path) | LockDir::Chosen(path) => sys::Dir::open(path),
+    };
+    let opened = match opened {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Cleaned::default()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory && is_default => {
             return Err(not_a_lock_dir(named));

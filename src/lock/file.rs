@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{Error, foreign, not_a_lock_file, replaced_too_often};
-use super::path::{Spot, no_directory};
+use super::path::{Spot, no_directory, not_allowed};
 use super::{Kind, Target, record};
 use crate::sys::{self, FileId, Missing, Stat};
 
@@ -108,10 +108,17 @@ fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
     if kind != Kind::LockFile {
         return Error::io(lock, error);
     }
-    match lock.parent() {
-        Some(locks) if error.kind() == io::ErrorKind::NotADirectory => no_directory(locks),
-        _ => not_regular(spot, lock).unwrap_or(Error::io(lock, error)),
+    if let (io::ErrorKind::NotADirectory, Some(locks)) = (error.kind(), lock.parent()) {
+        return no_directory(locks);
     }
+    let denied = |error| match spot.file.parent().zip(spot.dir.as_ref()) {
+        Some((locks, dir)) if !is_there(spot) => match dir.open_in(locks) {
+            Ok(locks) => not_allowed(lock, error, &locks),
+            Err(_) => Error::io(lock, error),
+        },
+        _ => Error::io(lock, error),
+    };
+    not_regular(spot, lock).unwrap_or_else(|| denied(error))
 }
 
 /// Refuses what is at a lock path but is no lock file of ours.
@@ -131,6 +138,10 @@ fn validate(file: &File, spot: &Spot, stat: Stat, target: &Target) -> Result<(),
         Ok(None) => Err(foreign(lock)),
         Err(e) => Err(Error::io(lock, e)),
     }
+}
+
+fn is_there(spot: &Spot) -> bool {
+    spot.dir.as_ref().is_some_and(|dir| matches!(dir.stat_in(&spot.file), Ok(Some(_))))
 }
 
 fn not_regular(spot: &Spot, lock: &Path) -> Option<Error> {

@@ -184,7 +184,7 @@ impl Spot {
             (Place::Directory(path), _) => {
                 std::fs::create_dir_all(path).map_err(|e| {
                     let link = path.ancestors().find(|path| is_dangling(path));
-                    link.map_or_else(|| Error::io(path, e), leads_nowhere)
+                    link.map_or_else(|| not_allowed_below(path, e), leads_nowhere)
                 })?;
                 self.dir = Some(Arc::new(open_lock_dir(path)?));
                 Ok(())
@@ -197,13 +197,23 @@ impl Spot {
     fn make_beside(&self, dir: &Dir, data: &Path) -> Result<(), Error> {
         let locks = self.path.parent().unwrap_or(&self.path);
         let above = locks.parent().unwrap_or(locks);
-        dir.make_dir(LOCK_DIR[0].as_ref()).map_err(|e| match e.kind() {
+        dir.make_dir(LOCK_DIR[0].as_ref(), dir).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => no_data_directory(data, above.parent().unwrap_or(above)),
-            _ => Error::io(above, e),
+            _ => not_allowed(above, e, dir),
         })?;
-        let fail = |path: &Path, e| if is_dangling(path) { leads_nowhere(path) } else { Error::io(path, e) };
-        let gastown = dir.open_in(LOCK_DIR[0].as_ref()).map_err(|e| fail(above, e))?;
-        gastown.make_dir(LOCK_DIR[1].as_ref()).map_err(|e| fail(locks, e))?;
+        let dangles =
+            |path: &Path, e| if is_dangling(path) { leads_nowhere(path) } else { Error::io(path, e) };
+        let gastown = dir.open_in(LOCK_DIR[0].as_ref()).map_err(|e| dangles(above, e))?;
+        let is_made = gastown.make_dir(LOCK_DIR[1].as_ref(), dir).map_err(|e| match e.kind() {
+            io::ErrorKind::PermissionDenied => not_allowed(locks, e, &gastown),
+            _ => dangles(locks, e),
+        })?;
+        if is_made {
+            // Git would add the lock files, and replace them under their holders. Without this they still lock.
+            let _ = gastown
+                .open_below(LOCK_DIR[1].as_ref())
+                .and_then(|locks| locks.write_new(".gitignore".as_ref(), b"*\n"));
+        }
         if is_dangling(locks) { Err(leads_nowhere(locks)) } else { Ok(()) }
     }
 
@@ -295,6 +305,36 @@ pub fn is_dangling(path: &Path) -> bool {
 
 fn leads_nowhere(link: &Path) -> Error {
     Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
+}
+
+/// The error for something that this user may not make in a directory.
+pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
+    let locks = path.ancestors().find(|path| path.ends_with(LOCK_DIR[1])).unwrap_or(path);
+    match (error.kind(), dir.owner()) {
+        (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(
+            path,
+            "cannot be made on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
+             file itself with --direct",
+        ),
+        (io::ErrorKind::PermissionDenied, Ok(owner)) => Error::invalid(
+            path,
+            format!(
+                "cannot be made: the directory belongs to user {owner} and this user may not write there; have it \
+                 made for all with install -d -m 1777 {}, or choose another --lock-dir",
+                Escaped::new(locks)
+            ),
+        ),
+        _ => Error::io(path, error),
+    }
+}
+
+/// The same for a directory that was chosen, or one above it.
+fn not_allowed_below(path: &Path, error: io::Error) -> Error {
+    let above = path.ancestors().skip(1).map(|path| if path == "" { Path::new(".") } else { path });
+    match above.map(Dir::open).find_map(Result::ok) {
+        Some(dir) => not_allowed(path, error, &dir),
+        None => Error::io(path, error),
+    }
 }
 
 fn inside_lock_dir(named: &Path) -> Error {

@@ -27,6 +27,7 @@ fn names(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("a directory");
     let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
     let mut names: Vec<String> = entries.map(|entry| name(entry.expect("an entry"))).collect();
+    names.retain(|name| name != ".gitignore"); // which the lock directory has for Git, and keeps
     names.sort();
     names
 }

@@ -41,6 +41,8 @@ mod order;
 mod paths;
 mod readme;
 mod recursive;
+#[cfg(target_os = "linux")]
+mod shared;
 mod signals;
 mod slips;
 mod status;

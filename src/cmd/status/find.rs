@@ -42,7 +42,9 @@ pub fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
     }
     if args.recursive {
         let found = below::lock_dirs(&args.paths).into_iter();
-        return found.flat_map(|dir| dir.map_or_else(|e| vec![Err(e)], |dir| in_directory(&dir))).collect();
+        return found
+            .flat_map(|dir| dir.map_or_else(|e| vec![Err(e)], |dir| in_directory(&dir.path)))
+            .collect();
     }
     if args.paths.is_empty() {
         return in_directory(lock_dir.unwrap_or(Path::new(".gastown/locks")));

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
@@ -12,8 +12,8 @@ use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc;
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
 
 use super::super::{Entry, Missing, Stat};
 use super::LOCK_FLAGS;
@@ -53,12 +53,50 @@ impl Dir {
         open_from(self.0.as_fd(), path)
     }
 
-    /// Makes a directory in this one, if it is not there.
-    pub fn make_dir(&self, name: &OsStr) -> io::Result<()> {
-        match mkdirat(&self.0, name, Mode::from_bits_truncate(0o777)) {
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+    /// Opens a directory below this one, through no symbolic link at all.
+    pub fn open_below(&self, path: &Path) -> io::Result<Self> {
+        let mut here = Self(openat(&self.0, ".", HANDLE, Mode::empty())?);
+        for name in path.components() {
+            here = Self(openat(&here.0, name.as_os_str(), HANDLE | OFlag::O_NOFOLLOW, Mode::empty())?);
+        }
+        Ok(here)
+    }
+
+    /// Makes a directory in this one, for everybody who may use `model`; `false` if it is there already.
+    pub fn make_dir(&self, name: &OsStr, model: &Self) -> io::Result<bool> {
+        match mkdirat(&self.0, name, Mode::S_IRWXU) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => return Ok(false),
+            Err(e) => return Err(e.into()),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = openat(&self.0, name, flags, Mode::empty())?;
+        // Not if somebody has put another directory in its place since.
+        let stat = fstat(&made)?;
+        let is_self = |entry: &Entry| entry.name == "." || entry.name == "..";
+        let is_empty = Self(made.try_clone()?).entries()?.filter_map(Result::ok).all(|entry| is_self(&entry));
+        if is_empty && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o777 == 0o700 {
+            share(&made, &fstat(&model.0)?, 0o7777, 0o700)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes a file with this content, for everybody who may use this directory. One that is there stays as it is.
+    pub fn write_new(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
+            Ok(made) => {
+                share(&made, &fstat(&self.0)?, 0o666, 0o600)?;
+                File::from(made).write_all(content)
+            }
+            Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// The user that the directory belongs to.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(fstat(&self.0)?.st_uid)
     }
 
     /// Whether the name in this directory is a symbolic link that may be followed.
@@ -76,18 +114,23 @@ impl Dir {
         let open = |flags| open_file(self.0.as_fd(), path, flags);
         loop {
             let opened = match open(OFlag::O_RDWR) {
-                Err(Errno::EACCES | Errno::EROFS | Errno::EPERM) => open(OFlag::O_RDONLY),
+                Err(e) if is_any(&e, &[Errno::EACCES, Errno::EROFS, Errno::EPERM]) => open(OFlag::O_RDONLY),
                 opened => opened,
             };
             match opened {
-                Err(Errno::ENOENT) if missing == Missing::Make => {}
-                opened => return Ok(opened?),
+                Err(e) if missing == Missing::Make && is_any(&e, &[Errno::ENOENT]) => {}
+                opened => return opened,
             }
             // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
             // to open them. O_EXCL, since somebody else may be creating it too.
             match open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL) {
-                Err(Errno::EEXIST) => {}
-                created => return Ok(created?),
+                Err(e) if is_any(&e, &[Errno::EEXIST]) => {}
+                created => {
+                    let created = created?;
+                    // What cannot be shared can be used by this user all the same.
+                    let _ = fstat(&self.0).map(|model| share(&created, &model, 0o666, 0o600));
+                    return Ok(created);
+                }
             }
         }
     }
@@ -96,12 +139,13 @@ impl Dir {
     /// that this user has will do.
     pub fn open_itself(&self, path: &Path, missing: Missing) -> io::Result<File> {
         let open = |flags| open_file(self.0.as_fd(), path, flags);
-        let opened = match open(OFlag::O_RDONLY) {
-            Err(Errno::EACCES) => open(OFlag::O_WRONLY),
-            Err(Errno::ENOENT) if missing == Missing::Make => open(OFlag::O_RDWR | OFlag::O_CREAT),
+        match open(OFlag::O_RDONLY) {
+            Err(e) if is_any(&e, &[Errno::EACCES]) => open(OFlag::O_WRONLY),
+            Err(e) if missing == Missing::Make && is_any(&e, &[Errno::ENOENT]) => {
+                open(OFlag::O_RDWR | OFlag::O_CREAT)
+            }
             opened => opened,
-        };
-        Ok(opened?)
+        }
     }
 
     /// Opens what a link of `/proc` leads to, to be locked itself.
@@ -113,7 +157,7 @@ impl Dir {
 
     /// Opens a file that is there, for reading and writing.
     pub fn open_for_writing(&self, path: &Path) -> io::Result<File> {
-        Ok(open_file(self.0.as_fd(), path, OFlag::O_RDWR)?)
+        open_file(self.0.as_fd(), path, OFlag::O_RDWR)
     }
 
     /// Opens a directory to lock it, or to read its entries.
@@ -171,21 +215,33 @@ impl Dir {
     }
 }
 
+/// Gives something that was just made the permissions of a directory, those in `bits` and at least those in `least`, and
+/// its group; and from root its owner.
+fn share(made: &impl AsFd, model: &FileStat, bits: libc::mode_t, least: libc::mode_t) -> io::Result<()> {
+    let owner = geteuid().is_root().then(|| Uid::from_raw(model.st_uid));
+    let _ = fchown(made, owner, Some(Gid::from_raw(model.st_gid))); // a group that this user may not give
+    Ok(fchmod(made, Mode::from_bits_truncate(model.st_mode & bits | least))?)
+}
+
 fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
+fn is_any(error: &io::Error, errors: &[Errno]) -> bool {
+    error.raw_os_error().is_some_and(|error| errors.contains(&Errno::from_raw(error)))
+}
+
 /// Opens a file below a directory, itself through no symbolic link.
-fn open_file(base: BorrowedFd<'_>, path: &Path, flags: OFlag) -> nix::Result<File> {
+fn open_file(base: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<File> {
     let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS) | OFlag::O_CLOEXEC;
-    let mode = Mode::from_bits_truncate(if flags.contains(OFlag::O_CREAT) { 0o666 } else { 0 });
+    let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o666) } else { Mode::empty() };
     if let Some(opened) = open_without_links(base, path, flags, mode) {
-        return opened.map(File::from);
+        return Ok(opened?.into());
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).map(|dir| open_from(base, dir));
-    let dir = dir.transpose().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EACCES)))?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let dir = dir.map(|dir| open_from(base, dir)).transpose()?;
     let base = dir.as_ref().map_or(base, |dir| dir.0.as_fd());
-    openat(base, path.file_name().unwrap_or(path.as_os_str()), flags, mode).map(File::from)
+    Ok(openat(base, path.file_name().unwrap_or(path.as_os_str()), flags, mode)?.into())
 }
 
 fn open_from(base: BorrowedFd<'_>, path: &Path) -> io::Result<Dir> {

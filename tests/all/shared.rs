@@ -1,0 +1,291 @@
+//! Directories that several users share, strangers in them, and Git: whoever may write beside the data may lock it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use predicates::prelude::*;
+
+use crate::common::{Holder, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end};
+
+const ALICE: u32 = 4201;
+const BOB: u32 = 4202;
+const TEAM: u32 = 4200;
+
+/// Whether this process may become another user.
+fn is_root(what: &str) -> bool {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0);
+    let gtlock_runs = || as_user(ALICE).arg("--version").output().is_ok_and(|output| output.status.success());
+    if !is_root || !gtlock_runs() {
+        skip(what, "it takes root, and a gtlock that every user may run");
+        return false;
+    }
+    true
+}
+
+/// gtlock as a user of the team.
+fn as_user(user: u32) -> Command {
+    let mut command = process("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={user}"), format!("--groups={TEAM}")]);
+    command.arg(assert_cmd::cargo::cargo_bin!("gtlock"));
+    command
+}
+
+/// A directory of these permissions, owner and group, in one that all may enter.
+fn directory(mode: u32, owner: u32, group: u32) -> (tempfile::TempDir, std::path::PathBuf) {
+    let above = tempfile::tempdir().expect("a temporary directory");
+    fs::set_permissions(above.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    let dir = above.path().join("project");
+    fs::create_dir(&dir).expect("it can be made");
+    chown(&dir, Some(owner), Some(group)).expect("this is root");
+    fs::set_permissions(&dir, Permissions::from_mode(mode)).expect("it is ours");
+    (above, dir)
+}
+
+fn locks(mut user: Command, data: &Path) {
+    user.args(["run", "-v", "--write"]).arg(data).args(["--", "true"]);
+    let said = predicate::str::contains("without a record").not();
+    to_its_end(user).assert().success().stderr(said);
+}
+
+#[test]
+fn each_user_may_lock_what_another_has_locked_before() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    for (mode, owner, group) in
+        [(0o755, ALICE, ALICE), (0o2775, ALICE, TEAM), (0o775, ALICE, TEAM), (0o1777, 0, 0), (0o777, 0, 0)]
+    {
+        let (_above, dir) = directory(mode, owner, group);
+        let data = dir.join("state.json");
+        locks(gtlock_process(), &data); // as after one sudo
+        locks(as_user(ALICE), &data);
+        locks(as_user(ALICE), &dir.join("other.json"));
+        if mode != 0o755 {
+            locks(as_user(BOB), &data);
+            locks(as_user(BOB), &dir.join("other.json"));
+            // What one holds the other sees.
+            let holder = Holder::start(as_user(BOB).args(["run", "--write"]).arg(&data));
+            let mut refused = as_user(ALICE);
+            refused.args(["try", "--write"]).arg(&data);
+            to_its_end(refused).assert().code(75).stderr(predicate::str::contains("busy"));
+            let record = fs::read_to_string(lock_file(&data)).expect("it is there");
+            assert_eq!(record, format!("{}\n", holder.pid()));
+            assert!(holder.release().success());
+        }
+        let bits = |path: &Path| fs::metadata(path).expect("it is there").mode();
+        let made = lock_file(&data);
+        for made in [made.parent().expect("locks"), &dir.join(".gastown")] {
+            let (is, of) =
+                (fs::metadata(made).expect("it is there"), fs::metadata(&dir).expect("it is there"));
+            assert_eq!((is.mode(), is.uid(), is.gid()), (of.mode(), of.uid(), of.gid()), "{made:?}");
+        }
+        assert_eq!(bits(&made) & 0o777, mode & 0o666 | 0o600);
+    }
+}
+
+#[test]
+fn the_second_user_may_follow_a_first_who_is_not_root() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    for (mode, group) in [(0o2775, TEAM), (0o775, TEAM), (0o1777, 0)] {
+        let (_above, dir) = directory(mode, 0, group);
+        let data = dir.join("state.json");
+        locks(as_user(ALICE), &data);
+        locks(as_user(BOB), &data);
+        locks(as_user(BOB), &dir.join("other.json"));
+        locks(as_user(ALICE), &dir.join("other.json"));
+        locks(gtlock_process(), &data);
+    }
+}
+
+#[test]
+fn who_may_not_lock_is_told_whose_it_is_and_what_to_do() {
+    if !is_root("a user who may not write") {
+        return;
+    }
+    let (_above, dir) = directory(0o755, ALICE, ALICE);
+    let mut refused = as_user(BOB);
+    refused.args(["run", "--write"]).arg(dir.join("state.json")).args(["--", "true"]);
+    let said = predicate::str::contains(format!("belongs to user {ALICE}"))
+        .and(predicate::str::contains("install -d -m 1777"))
+        .and(predicate::str::contains("--lock-dir"));
+    to_its_end(refused).assert().code(125).stderr(said);
+    assert!(!dir.join(".gastown").exists());
+}
+
+#[test]
+fn what_is_there_already_keeps_its_permissions() {
+    let (dir, data) = data();
+    let locks = dir.path().join(".gastown/locks");
+    fs::create_dir_all(&locks).expect("it can be made");
+    fs::write(lock_file(&data), "").expect("it can be written");
+    let paths = [dir.path().join(".gastown"), locks.clone(), lock_file(&data)];
+    for (path, mode) in paths.iter().zip([0o711, 0o751, 0o640]) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    }
+    gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    let modes = paths.map(|path| fs::metadata(path).expect("it is there").mode() & 0o7777);
+    assert_eq!(modes, [0o711, 0o751, 0o640]);
+    assert!(!locks.join(".gitignore").exists(), "gtlock did not make the directory");
+}
+
+fn git(dir: &Path, words: &[&str]) -> Option<String> {
+    let mut git = process("git");
+    git.args(["-c", "user.name=me", "-c", "user.email=me@example.org", "-c", "init.defaultBranch=main"]);
+    let output = git.args(words).current_dir(dir).output().ok()?;
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    Some(String::from_utf8(output.stdout).expect("text"))
+}
+
+#[test]
+fn git_neither_adds_locks_nor_replaces_them_under_their_holder() {
+    let (dir, data) = data();
+    if git(dir.path(), &["init", "-q"]).is_none() {
+        return skip("locks in a repository", "no git");
+    }
+    fs::write(&data, "1").expect("it can be written");
+    gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    git(dir.path(), &["add", "-A"]);
+    assert_eq!(git(dir.path(), &["diff", "--cached", "--name-only"]).expect("git runs"), "state.json\n");
+    git(dir.path(), &["commit", "-qm", "one"]);
+    let holder = Holder::writer(&data);
+    fs::write(&data, "2").expect("it can be written");
+    for words in
+        [&["add", "-A"][..], &["stash", "-q"], &["checkout", "-q", "--", "."], &["stash", "pop", "-q"]]
+    {
+        git(dir.path(), words);
+        gtlock().args(["try", "-q", "--write"]).arg(&data).assert().code(75);
+    }
+    assert!(holder.release().success());
+    // Neither shows up as a lock, or goes with one.
+    gtlock().arg("status").current_dir(&dir).assert().stdout(predicate::str::contains("gitignore").not());
+    gtlock().arg("clean").current_dir(&dir).assert().success().stdout("removed 1 lock file, 0 held\n");
+    let chosen = dir.path().join("chosen");
+    gtlock()
+        .args(["run", "--lock-dir"])
+        .arg(&chosen)
+        .arg("--write")
+        .arg(&data)
+        .args(["--", "true"])
+        .assert()
+        .success();
+    assert!(!chosen.join(".gitignore").exists());
+}
+
+#[test]
+fn links_of_strangers_in_a_sticky_directory_are_not_followed() {
+    if !is_root("links of a stranger") {
+        return;
+    }
+    let (above, dir) = directory(0o1777, 0, 0);
+    let elsewhere = above.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("it can be made");
+    let link = |target: &Path, name: &str| {
+        symlink(target, dir.join(name)).expect("it can be made");
+        std::os::unix::fs::lchown(dir.join(name), Some(BOB), Some(BOB)).expect("this is root");
+    };
+    link(&elsewhere.join("nologin"), "job");
+    link(&elsewhere, ".gastown");
+    link(&elsewhere, "chosen");
+    let refused = |options: &[&str]| {
+        let mut run = gtlock();
+        run.args(["run"]).args(options).args(["--", "true"]).current_dir(&dir);
+        run.assert().code(125).stderr(predicate::str::contains(format!("symbolic link of user {BOB}")));
+    };
+    refused(&["--direct", "--write", "job"]);
+    refused(&["--write", "state.json"]);
+    refused(&["--write", "job"]);
+    refused(&["--lock-dir", "chosen", "--write", "state.json"]);
+    refused(&["--lock-dir", "chosen/below", "--write", "state.json"]);
+    assert_eq!(fs::read_dir(&elsewhere).expect("a directory").count(), 0, "nothing was made there");
+    // One's own are followed, and so are those of the directory's owner.
+    fs::remove_file(dir.join(".gastown")).expect("this is root");
+    symlink(&elsewhere, dir.join("own")).expect("it can be made");
+    gtlock()
+        .args(["run", "--lock-dir", "own", "--write", "state.json", "--", "true"])
+        .current_dir(&dir)
+        .assert()
+        .success();
+    assert!(elsewhere.join("state.json.lock").exists());
+}
+
+#[test]
+fn clean_follows_no_link_below_the_directory_it_searches() {
+    let (dir, data) = data();
+    let tree = dir.path().join("tree");
+    fs::create_dir(&tree).expect("it can be made");
+    crate::common::assert_free(&data);
+    symlink("../.gastown", tree.join(".gastown")).expect("it can be made");
+    gtlock()
+        .args(["clean", "-R", "tree"])
+        .current_dir(&dir)
+        .assert()
+        .success()
+        .stdout("removed 0 lock files, 0 held\n");
+    assert!(lock_file(&data).exists());
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_while_clean_runs_is_left_alone() {
+    let (dir, data) = data();
+    let [tree, theirs] = ["tree", "theirs"].map(|name| dir.path().join(name));
+    for place in [&tree, &theirs] {
+        fs::create_dir(place).expect("it can be made");
+        crate::common::assert_free(&place.join("state.json"));
+    }
+    let trace = dir.path().join("trace");
+    let mut clean = process("strace");
+    // Slow once it has searched the tree: before it opens what it has found.
+    clean.arg("-o").arg(&trace).args(["-e", "inject=openat2:delay_enter=400000"]);
+    clean.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["clean", "-R"]).arg(&tree);
+    let Ok(mut clean) = clean.stdout(std::process::Stdio::null()).spawn() else {
+        return skip("clean, slowed down", "no strace");
+    };
+    let is_searched = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("openat2"));
+    crate::common::eventually("it opens what it has found", || {
+        is_searched() || clean.try_wait().expect("it is ours").is_some()
+    });
+    fs::rename(tree.join(".gastown"), dir.path().join("aside")).expect("it can be moved");
+    symlink(theirs.join(".gastown"), tree.join(".gastown")).expect("it can be made");
+    crate::common::end_of(&mut clean);
+    assert!(lock_file(&theirs.join("state.json")).exists(), "it was not led there");
+    drop(data);
+}
+
+#[test]
+fn a_path_of_proc_leads_where_it_says_or_to_an_error() {
+    let (dir, data) = data();
+    fs::write(&data, "").expect("it can be written");
+    let holder = Holder::writer(&data);
+    let here = format!("/proc/{}/root{}", std::process::id(), data.display());
+    gtlock().args(["try", "-q", "--write", &here]).assert().code(75);
+    let mut inside = gtlock_process();
+    inside.args(["run", "--write", "other.json"]).current_dir(&dir);
+    let other = Holder::start(&mut inside);
+    let by_cwd = format!("/proc/{}/cwd/other.json", other.pid());
+    gtlock().args(["try", "-q", "--write", &by_cwd]).assert().code(75);
+    assert!(other.release().success());
+    assert!(holder.release().success());
+    // An open file has no name to lock, but can be locked itself.
+    let script = r#"exec 9>"$1.gone"; rm "$1.gone"
+        gtlock run --write /dev/fd/9 -- true 2>/dev/null; echo $?
+        gtlock run --direct --write /dev/fd/9 -- true; echo $?; ls "${1%/*}""#;
+    let printed = to_its_end(crate::common::shell(script, &data)).assert().success();
+    printed.stdout("125\n0\nstate.json\n");
+}
+
+#[test]
+fn a_path_too_long_for_the_system_works_where_its_relative_form_does() {
+    let (dir, _) = data();
+    let mut long = dir.path().to_owned();
+    let script = r#"cd "$1"; n=0; while [ $n -lt 20 ]; do mkdir "$2"; cd "$2"; n=$((n + 1)); done
+        gtlock run --write state.json -- sh -c 'gtlock try -q --write "$1"; echo $?' sh "$3/state.json""#;
+    let name = "d".repeat(250);
+    (0..20).for_each(|_| long.push(&name));
+    let mut shell = process("sh");
+    shell.args(["-c", script, "sh"]).arg(dir.path()).arg(&name).arg(&long);
+    to_its_end(shell).assert().success().stdout(predicate::in_iter(["75\n", "125\n"]));
+}
