@@ -107,25 +107,24 @@ fn an_exclusive_lock_that_wants_writing_is_asked_for_with_it() {
 #[test]
 fn a_lock_that_comes_before_one_that_is_held_is_not_waited_for() {
     let (dir, _) = data();
-    let [first, second] = ["x", "y"].map(|name| dir.path().join(name));
     let locks = |file: &Path| crate::common::lock_file(file);
-    for file in [&first, &second] {
+    let mut files = ["x", "y", "z"].map(|name| dir.path().join(name));
+    for file in &files {
         crate::common::assert_free(file);
     }
-    // The second lock file of the order is replaced while the first is waited for, again and again, until the new
-    // one comes before it.
-    let mut ordered = [&first, &second];
-    ordered.sort_by_key(|file| fs::metadata(locks(file)).expect("it is there").ino());
-    let [held, replaced] = ordered;
+    files.sort_by_key(|file| fs::metadata(locks(file)).expect("it is there").ino());
+    // While the first lock file is waited for, the second is replaced by one that comes before both.
+    let [spare, held, replaced] = &files;
     let holder = Holder::writer(held);
     let mut request = gtlock_process();
     request.args(["run", "--write"]).arg(held).arg("--write").arg(replaced).args(["--", "echo", "ran"]);
     let mut waiter = request.spawn().expect("it starts");
     crate::common::waits_in_kernel(waiter.id(), held);
-    fs::remove_file(locks(replaced)).expect("it is there");
+    fs::rename(locks(spare), locks(replaced)).expect("they are there");
     let other = Holder::writer(replaced);
     assert!(holder.release().success());
     crate::common::waits_in_kernel(waiter.id(), replaced);
+    crate::common::assert_free(held);
     assert!(other.release().success());
     assert!(end_of(&mut waiter).success());
 }
