@@ -5,7 +5,8 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::time::{Instant, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::inquiry::{Answer, Inquiry};
 use super::{holders, report};
@@ -19,6 +20,10 @@ use crate::sys;
 
 /// How much of a command or a label is kept, in bytes.
 const MAX_TEXT: usize = 4096;
+
+/// The pauses between looks for a holder, each twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What is noted of a request while it is under way; written when it is over, and the locks are released.
 pub struct Journal<'a> {
@@ -68,7 +73,8 @@ impl<'a> Journal<'a> {
     /// Notes that a wait goes on. Who holds the lock is found out beside it.
     pub fn waits(&mut self, target: &Target) {
         if self.log.is_some() && self.wait_for(target).is_none() {
-            let (lock, holder) = (target.lock().to_owned(), look_up(target));
+            let (lock, about) = (target.lock().to_owned(), target.clone());
+            let holder = Inquiry::new(move || holder_in_time(&about));
             self.waits.push(Wait { lock, holder });
         }
     }
@@ -83,8 +89,11 @@ impl<'a> Journal<'a> {
             return;
         }
         let answered = Instant::now();
-        self.waits(target);
-        let holder = self.wait_for(target).and_then(|wait| wait.holder.wait()).flatten();
+        let about = target.clone();
+        let holder = match outcome {
+            Outcome::Refused => Inquiry::new(move || holder_of(&about)).wait().flatten(),
+            _ => self.found(target),
+        };
         let (target, asked) = (target.clone(), self.started);
         self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
         self.write(None);
@@ -98,7 +107,7 @@ impl<'a> Journal<'a> {
         let mut asked = self.started;
         for locked in guard.locks() {
             let (target, answered) = (locked.target().clone(), locked.taken().max(asked));
-            // Among readers, who is found from now on may hold it beside this process.
+            // Who is found from now on came later.
             let holder = self.found(&target);
             let outcome = Outcome::Kept; // as far as is known
             self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
@@ -144,8 +153,6 @@ impl<'a> Journal<'a> {
             let moment = |instant: Instant| {
                 Moment::from(self.asked).after(instant.saturating_duration_since(self.started).into())
             };
-            let is_sole = noted.target.mode() == lock::Mode::Exclusive;
-            let holder = noted.holder.clone().or_else(|| self.found(&noted.target).filter(|_| is_sole));
             let waited = Span::from(noted.answered - noted.asked);
             let held = noted.released.map(|released| Span::from(released - noted.answered));
             let entry = Entry {
@@ -166,7 +173,7 @@ impl<'a> Journal<'a> {
                 command: command.clone(),
                 exit: exit.filter(|_| noted.outcome.is_acquired()).map(Exit::code),
                 outcome: noted.outcome,
-                holder,
+                holder: noted.holder.clone(),
                 inside: inside.iter().map(|path| text(path.as_os_str())).collect(),
             };
             if let Err(e) = history::append(&log, &entry) {
@@ -178,10 +185,17 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Finds out beside everything else who holds a lock.
-fn look_up(target: &Target) -> Inquiry<Option<Who<'static>>> {
-    let target = target.clone();
-    Inquiry::new(move || holder_of(&target))
+/// Looks for the holder of a lock that is waited for. Between two holders there is none for a moment.
+fn holder_in_time(target: &Target) -> Option<Who<'static>> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let holder = holder_of(target);
+        if holder.is_some() || pause > MAX_PAUSE {
+            return holder;
+        }
+        thread::sleep(pause);
+        pause *= 2;
+    }
 }
 
 fn holder_of(target: &Target) -> Option<Who<'static>> {
