@@ -24,7 +24,7 @@ enum Means {
     None(&'static str),
 }
 
-const SUBCOMMANDS: [(&[&str], Means); 11] = [
+const SUBCOMMANDS: [(&[&str], Means); 12] = [
     (
         &["ls", "ps", "list", "show", "info", "who", "holders", "locks", "lslocks", "top"],
         Means::Is(&["status"]),
@@ -32,6 +32,7 @@ const SUBCOMMANDS: [(&[&str], Means); 11] = [
     (&["exec", "do", "with", "start", "flock", "lock", "acquire", "shell"], Means::Is(&["run"])),
     (&["trylock", "test", "check"], Means::Is(&["try"])),
     (&["prune", "gc", "rm", "remove", "delete", "purge", "cleanup", "sweep", "tidy"], Means::Is(&["clean"])),
+    (&["edit", "modify", "rewrite", "sponge", "replace", "filter"], Means::Is(&["update"])),
     (&["write"], Means::Is(&["run", "--write"])),
     (&["read"], Means::Is(&["run", "--read"])),
     (
@@ -56,7 +57,7 @@ const SUBCOMMANDS: [(&[&str], Means); 11] = [
 ];
 
 /// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
-const OPTIONS: [(&[&str], &[&str], &str); 13] = [
+const OPTIONS: [(&[&str], &[&str], &str); 15] = [
     (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
     (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
     (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
@@ -69,6 +70,8 @@ const OPTIONS: [(&[&str], &[&str], &str); 13] = [
     (LOOKING, &["-a", "--all"], "use -R, which finds every .gastown/locks below a directory"),
     (&["status"], &["-w", "--watch"], "use watch gtlock status"),
     (&["status"], &["--read", "--write"], "name the file alone, as in gtlock status FILE"),
+    (&["update"], &["-i", "--in-place"], "update always rewrites the file itself"),
+    (&["update"], &["--read", "--write"], "name the file alone, as in gtlock update FILE -- FILTER"),
     (&["clean"], &["-f", "--force"], "clean removes only what nobody holds, which needs no force"),
 ];
 
@@ -84,11 +87,22 @@ pub fn remedy(error: &clap::Error, words: &[OsString]) -> Option<Remedy> {
         ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => {
             let named = given.to_str().filter(|name| is_subcommand(name));
             let locks = named.is_none_or(|name| LOCKING.contains(&name));
-            let whole = if locks { meant(words) } else { None };
+            let whole = match named {
+                Some("update") => filtered(words),
+                _ if locks => meant(words),
+                _ => None,
+            };
             whole.map(Remedy::Type).or_else(|| hint(error, named).map(Remedy::Hint))
         }
         _ => None,
     }
+}
+
+/// The command line of an update with the -- that it lacks.
+fn filtered(words: &[OsString]) -> Option<Vec<OsString>> {
+    let with_dashes = |at| [&words[..at], &["--".into()], &words[at..]].concat();
+    let has_dashes = words.iter().any(|word| word == "--");
+    (3..words.len()).map(with_dashes).find(|words| !has_dashes && is_accepted(words))
 }
 
 /// What to do instead of a subcommand that there is not.
@@ -139,6 +153,10 @@ fn with_subcommand(other: &[&str], words: &[OsString]) -> Remedy {
     let gtlock = std::iter::once("gtlock").chain(other.iter().copied()).map(OsString::from);
     let start: Vec<_> = gtlock.collect();
     let whole = [&start, &words[2..]].concat();
-    let whole = if is_accepted(&whole) { Some(whole) } else { meant(&whole) };
+    let whole = match other {
+        _ if is_accepted(&whole) => Some(whole),
+        ["update"] => filtered(&whole),
+        _ => meant(&whole),
+    };
     Remedy::Type(whole.unwrap_or(start))
 }

@@ -121,6 +121,9 @@ fn other_tools_names_of_subcommands_are_known() {
         ("flock -n state.json true", "try --write state.json -- true"),
         ("read state.json -- true", "run --read state.json -- true"),
         ("write state.json true", "run --write state.json -- true"),
+        ("edit state.json -- jq .", "update state.json -- jq ."),
+        ("edit state.json jq .", "update state.json -- jq ."),
+        ("update -q state.json jq -c .", "update -q state.json -- jq -c ."),
         ("prune", "clean"),
         ("gc -R .", "clean -R ."),
         ("stats state.json", "status state.json"),
@@ -129,6 +132,7 @@ fn other_tools_names_of_subcommands_are_known() {
         corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
     }
     for (typed, said) in [
+        ("sponge state.json", "'sponge'; use gtlock update (see gtlock update --help)"),
         ("exec", "'exec'; use gtlock run (see gtlock run --help)"),
         (
             "unlock state.json",
