@@ -190,13 +190,13 @@ fn a_waiter_is_woken_by_the_release() {
 }
 
 #[test]
-fn a_waiting_writer_keeps_later_readers_back_and_leaves_no_gate() {
+fn a_waiting_writer_keeps_later_readers_back() {
     let temp = temp();
     let dir = temp.path();
     let holder = Holder::run(dir, &["--read", "state.json"]);
     let mut writer = Holder::start(dir, &["-v", "--write", "state.json"]);
     writer.stderr.read_line(&mut String::new()).expect("it says that it waits");
-    assert!(exists(dir, "state.json.lock.gate"));
+    assert_eq!(code(dir, &["try", "--read", "state.json"]), Some(75));
     let mut reader = Holder::start(dir, &["-v", "--read", "state.json"]);
     let mut told = String::new();
     reader.stderr.read_line(&mut told).expect("it says that it waits");
@@ -206,7 +206,56 @@ fn a_waiting_writer_keeps_later_readers_back_and_leaves_no_gate() {
     assert!(writer.end().success());
     reader.answers();
     assert!(reader.end().success());
-    assert!(!exists(dir, "state.json.lock.gate") && !exists(dir, "state.json.lock.gate.pid"));
+}
+
+#[test]
+fn waiters_get_the_lock_in_the_order_in_which_they_came() {
+    const WAITERS: usize = 6;
+    let temp = temp();
+    let dir = temp.path();
+    let holder = Holder::run(dir, &["--write", "state.json"]);
+    let waiters: Vec<_> = (0..WAITERS)
+        .map(|n| {
+            let mode = if n % 2 == 0 { "--write" } else { "--read" };
+            let appends = format!("echo {n}>>order");
+            let mut waiter =
+                gtlock(dir, &["run", "-v", mode, "state.json", "--", "cmd", "/d", "/c", &appends])
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .expect("gtlock runs");
+            // It is in line as soon as it says that it waits.
+            let mut stderr = BufReader::new(waiter.stderr.take().expect("a pipe"));
+            let mut told = String::new();
+            stderr.read_line(&mut told).expect("it says that it waits");
+            assert!(told.contains("waiting: held for writing by"), "{told}");
+            (waiter, stderr)
+        })
+        .collect();
+    assert!(holder.end().success());
+    for (mut waiter, mut stderr) in waiters {
+        stderr.read_to_end(&mut Vec::new()).expect("it is read to its end");
+        assert!(waiter.wait().expect("it ends").success());
+    }
+    let order = fs::read_to_string(dir.join("order")).expect("they have run");
+    let order: Vec<usize> = order.lines().map(|n| n.trim().parse().expect("a number")).collect();
+    assert_eq!(order, (0..WAITERS).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_waiter_that_is_killed_or_gives_up_leaves_its_place_in_line() {
+    let temp = temp();
+    let dir = temp.path();
+    let holder = Holder::run(dir, &["--write", "state.json"]);
+    let mut killed = Holder::start(dir, &["-v", "--write", "state.json"]);
+    killed.stderr.read_line(&mut String::new()).expect("it says that it waits");
+    assert_eq!(code(dir, &["run", "--timeout", "0.1", "--write", "state.json", "--", "cmd"]), Some(75));
+    let mut next = Holder::start(dir, &["-v", "--write", "state.json"]);
+    next.stderr.read_line(&mut String::new()).expect("it says that it waits");
+    killed.kill();
+    assert!(holder.end().success());
+    next.answers();
+    assert!(next.end().success());
+    assert_eq!(code(dir, &["try", "--write", "state.json"]), Some(0), "nobody is in line");
 }
 
 #[test]
@@ -314,7 +363,7 @@ fn what_a_command_leaves_behind_lives_on_without_the_lock() {
 }
 
 #[test]
-fn clean_keeps_what_is_held_and_removes_both_files_of_what_is_free() {
+fn clean_keeps_what_is_held_and_removes_all_files_of_what_is_free() {
     let temp = temp();
     let dir = temp.path();
     let holder = Holder::run(dir, &["--write", "state.json"]);
@@ -323,9 +372,13 @@ fn clean_keeps_what_is_held_and_removes_both_files_of_what_is_free() {
     assert!(!exists(dir, "other.lock") && !exists(dir, "other.lock.pid"));
     assert!(exists(dir, "state.json.lock") && exists(dir, "state.json.lock.pid"));
     assert_eq!(code(dir, &["try", "--write", "state.json"]), Some(75));
+    // Somebody waits, and so there is a queue.
+    assert_eq!(code(dir, &["run", "--timeout", "0.1", "--write", "state.json", "--", "cmd"]), Some(75));
+    assert!(exists(dir, "state.json.lock.queue"));
     assert!(holder.end().success());
     assert_eq!(output(dir, &["clean"]).1, "removed 1 lock file, 0 held\n");
-    assert!(!exists(dir, "state.json.lock") && !exists(dir, "state.json.lock.pid"));
+    let left = fs::read_dir(dir.join(".gastown/locks")).expect("it is there");
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

@@ -30,10 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::{Mode, flock};
 use crate::process::Processes;
-use crate::sys::places;
-
-/// The distance between two tickets. Below it is room for a PID.
-const TICKET: u64 = 1 << 32;
+use crate::sys::places::{self, TICKET};
 
 /// How long a reader waits for its turn before it may join other readers.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
@@ -172,15 +169,14 @@ impl<'a> Turn<'a> {
 /// Whether the owner of a place is stopped. Its PID may be that of another namespace: then another process is looked
 /// at, and at worst somebody is passed by who only was slow.
 fn is_stopped(place: u64) -> bool {
-    let pid = u32::try_from(place % TICKET).unwrap_or_default();
-    Processes::default().is_stopped(pid)
+    places::owner(place).is_some_and(|pid| Processes::default().is_stopped(pid))
 }
 
 /// A place that is taken, until dropped.
 #[derive(Debug)]
 struct Place<'a> {
-    file: &'a File,
     number: u64,
+    _taken: places::Taken<'a>,
 }
 
 impl<'a> Place<'a> {
@@ -189,17 +185,11 @@ impl<'a> Place<'a> {
         loop {
             let last = highest(file, places::FIRST, places::END)?;
             let ticket = last.map_or(places::FIRST, |last| (last / TICKET + 1) * TICKET);
-            let number = ticket + u64::from(std::process::id());
-            if places::take(file, number)? {
-                return Ok(Self { file, number });
+            let number = places::of_this_process(ticket);
+            if let Some(taken) = places::take(file, number)? {
+                return Ok(Self { number, _taken: taken });
             }
         }
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let _ = places::leave(self.file, self.number); // closing the file does it too
     }
 }
 

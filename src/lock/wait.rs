@@ -26,8 +26,9 @@ pub type OnWait<'a> = &'a mut dyn FnMut(Waiting<'_>) -> Option<Duration>;
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
-/// The pause between two attempts where a wait in the kernel cannot be had.
+/// The pause before the first attempt where a wait in the kernel cannot be had; then it grows by as much, up to a limit.
 const POLL: Duration = Duration::from_millis(1);
+const MAX_POLL: Duration = Duration::from_millis(10);
 
 /// The stack of a waiting thread, in bytes.
 const STACK: usize = 128 << 10;
@@ -66,8 +67,8 @@ impl<'a> Patience<'a> {
         let mut told =
             Told { started: self.started, target, on_wait: &mut *self.on_wait, next: Some(self.started) };
         match self.retry_delay {
-            Some(delay) => by_polling(turn, self.deadline, delay, &mut told),
-            None if !sys::can_interrupt() => by_polling(turn, self.deadline, POLL, &mut told),
+            Some(delay) => by_polling(turn, self.deadline, |attempt| back_off(delay, attempt), &mut told),
+            None if !sys::can_interrupt() => by_polling(turn, self.deadline, in_place_of_kernel, &mut told),
             None => in_kernel(turn, self.deadline, &mut told),
         }
     }
@@ -168,41 +169,47 @@ fn in_kernel(
     });
     match waited {
         Some(waited) => waited,
-        None => by_polling(turn, deadline, POLL, told), // there was no thread to be had
+        None => by_polling(turn, deadline, in_place_of_kernel, told), // there was no thread to be had
     }
 }
 
-/// Tries again and again, in its place in the line: for file systems on which waiting in the kernel misbehaves.
+/// Tries again and again, in its place in the line: where there is no waiting in the kernel, and for file systems on
+/// which it misbehaves.
 fn by_polling(
     mut turn: Turn<'_>,
     deadline: Option<Instant>,
-    delay: Duration,
+    pause_before: impl Fn(u32) -> Duration,
     told: &mut Told<'_, '_>,
 ) -> io::Result<Option<Instant>> {
-    let mut attempt = 0;
+    let mut attempt = 0_u32;
     loop {
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return Ok(None);
         }
         let tell_at = told.at(now);
-        attempt += 1;
-        let until =
-            [tell_at, deadline, now.checked_add(back_off(delay, attempt))].into_iter().flatten().min();
-        thread::sleep(until.map_or(delay, |until| until.saturating_duration_since(Instant::now())));
+        attempt = attempt.saturating_add(1);
+        let pause = pause_before(attempt);
+        let until = [tell_at, deadline, now.checked_add(pause)].into_iter().flatten().min();
+        thread::sleep(until.map_or(pause, |until| until.saturating_duration_since(Instant::now())));
         if turn.next()? == Next::Locked {
             return Ok(Some(Instant::now()));
         }
     }
 }
 
-/// The pause before an attempt, counted from 1.
-fn back_off(delay: Duration, attempt: u64) -> Duration {
+/// The pause before an attempt, counted from 1, of those who asked for polling.
+fn back_off(delay: Duration, attempt: u32) -> Duration {
     match attempt {
         ..=5 => delay,
         6..=10 => delay.max(Duration::from_millis(50)),
         _ => delay.max(Duration::from_millis(100)),
     }
+}
+
+/// The same for those who did not.
+fn in_place_of_kernel(attempt: u32) -> Duration {
+    POLL.saturating_mul(attempt).min(MAX_POLL)
 }
 
 #[cfg(test)]

@@ -53,15 +53,35 @@ pub fn inherited_lock(_: FileId) -> Option<u32> {
 }
 
 /// Places in a queue: there are none here, so that everybody waits for the lock itself.
+#[cfg(unix)]
 pub mod places {
+    use std::convert::Infallible;
     use std::fs::File;
     use std::io;
+    use std::marker::PhantomData;
 
     /// The first place.
     pub const FIRST: u64 = 1 << 62;
 
     /// Beyond the last place.
     pub const END: u64 = (1 << 63) - 1;
+
+    /// The distance between two tickets.
+    pub const TICKET: u64 = 1;
+
+    /// The place for a ticket.
+    pub fn of_this_process(ticket: u64) -> u64 {
+        ticket
+    }
+
+    /// Nobody's.
+    pub fn owner(_: u64) -> Option<u32> {
+        None
+    }
+
+    /// A place that is taken: there is none.
+    #[derive(Debug)]
+    pub struct Taken<'a>(Infallible, PhantomData<&'a File>);
 
     /// None can be taken.
     pub fn taken(_: &File, _: u64, _: u64) -> io::Result<Option<u64>> {
@@ -74,17 +94,12 @@ pub mod places {
     }
 
     /// None can be taken.
-    pub fn take(_: &File, _: u64) -> io::Result<bool> {
+    pub fn take(_: &File, _: u64) -> io::Result<Option<Taken<'_>>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     /// None can be taken.
-    pub fn leave(_: &File, _: u64) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// None can be taken.
     pub fn wait_until_left(_: &File, _: u64) -> io::Result<()> {
-        Ok(())
+        Err(io::ErrorKind::Unsupported.into())
     }
 }

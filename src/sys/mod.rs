@@ -46,6 +46,7 @@ pub enum Mode {
 
 /// What a descriptor of a process has to do with the file that it is open on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nobody can see it"))]
 pub enum Tie {
     /// It is open on it: every descriptor is, whatever else it has to do with it.
     Open,
@@ -71,6 +72,7 @@ pub struct Listed {
 
 /// What a process does in the kernel's table of all locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nobody can see it"))]
 pub enum What {
     /// It has taken a flock.
     Holds,
@@ -128,6 +130,7 @@ pub struct Launch<'a> {
     /// A variable that is set in its environment: name and value.
     pub variable: (&'a str, &'a OsStr),
     /// Descriptors that it does not get.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no descriptors"))]
     pub close: &'a [i32],
     /// What it gets instead of this process's.
     pub streams: Streams,

@@ -182,9 +182,10 @@ pub fn is_bad_descriptor(error: &io::Error) -> bool {
 
 /// Whether this process has inherited a descriptor of the file: it survived an exec.
 pub fn has_inherited(id: FileId) -> bool {
-    const MOST: u64 = 4096;
-    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(limit, _)| limit.min(MOST));
-    (0..i32::try_from(limit).unwrap_or_default()).any(|number| {
+    const MOST: i32 = 4096;
+    let limit =
+        getrlimit(Resource::RLIMIT_NOFILE).map_or(MOST, |(limit, _)| limit.try_into().unwrap_or(MOST));
+    (0..limit.min(MOST)).any(|number| {
         // SAFETY: it is borrowed for these two calls, which refuse a number that is not open.
         #[allow(unsafe_code)]
         let file = unsafe { BorrowedFd::borrow_raw(number) };

@@ -3,8 +3,7 @@
 //! `LockFileEx` lets nobody else read what it locks, so a lock file stays empty here, and the record of
 //! its holders is in a file beside it.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::os::windows::fs::{FileExt, OpenOptionsExt};
@@ -17,10 +16,17 @@ use windows_sys::Win32::Storage::FileSystem::{
     FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_SHARE_DELETE, FILE_SHARE_READ,
 };
 
-use super::{Access, Entry, FileId, Stat};
+use super::{Access, FileId, Missing, Stat};
 
 mod child;
+mod dir;
+mod interrupt;
 mod replace;
+
+pub mod places;
+
+pub use dir::{Dir, Link};
+pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 
 pub use child::{Incoming, become_command, die_of, is_alive, run, serve_as_process_1};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
@@ -31,9 +37,15 @@ pub use replace::{copy_attributes, file_size_limit, file_too_large, locate, pipe
 /// How long an open is repeated that somebody prevents who will be done in a moment.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Opens a lock file, or with `create` makes it if it is not there. Follows no symbolic link. The file is
-/// writable if this user may write it, else only readable, and others may do with it what they like.
-pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
+/// Opens a lock file that is there. Follows no symbolic link.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    open(path, Missing::Leave)
+}
+
+/// Opens a lock file, or makes it. The file is writable if this user may write it, else only readable, and others may
+/// do with it what they like.
+fn open(path: &Path, missing: Missing) -> io::Result<File> {
+    let create = missing == Missing::Make;
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
     patiently(|| match options.clone().write(true).create(create).open(path) {
@@ -45,7 +57,7 @@ pub fn open_lock(path: &Path, create: bool) -> io::Result<File> {
 }
 
 /// Refuses: a lock on the data itself would be in the way of the command that is to use them.
-pub fn open_itself(_path: &Path, _create: bool) -> io::Result<File> {
+pub fn open_itself(_path: &Path) -> io::Result<File> {
     Err(io::Error::other("Windows lets nobody use a file that is locked itself; lock it without --direct"))
 }
 
@@ -54,18 +66,14 @@ pub fn descriptor(_number: i32) -> io::Result<File> {
     Err(io::Error::other("Windows has no descriptors; lock a file by its name"))
 }
 
-/// Refuses: nobody has a descriptor that would be opened anew.
-pub fn reopen(_file: &File) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
+/// Nothing is inherited.
+pub fn has_inherited(_id: FileId) -> bool {
+    false
 }
 
-/// Removes a lock file, and first its record: another lock file could be made in its place as soon as it is
-/// gone.
-pub fn remove_lock(path: &Path) -> io::Result<()> {
-    match fs::remove_file(record_path(path)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => fs::remove_file(path),
-    }
+/// Whether an operation was refused since the file is not open for it: a lock wants no more than to read.
+pub fn is_bad_descriptor(_error: &io::Error) -> bool {
+    false
 }
 
 /// Whether this process is in the foreground of its terminal: there is no background here.
@@ -107,8 +115,17 @@ pub fn stat(file: &File) -> io::Result<Stat> {
 
 /// Looks at what a path names, a symbolic link as itself; `None` if nothing.
 pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
+    look_at(path, FILE_FLAG_OPEN_REPARSE_POINT)
+}
+
+/// Looks at what a path leads to; `None` if nothing.
+pub fn stat_through(path: &Path) -> io::Result<Option<Stat>> {
+    look_at(path, 0)
+}
+
+fn look_at(path: &Path, flags: u32) -> io::Result<Option<Stat>> {
     let mut options = OpenOptions::new();
-    options.access_mode(0).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT | FILE_FLAG_BACKUP_SEMANTICS);
+    options.access_mode(0).custom_flags(flags | FILE_FLAG_BACKUP_SEMANTICS);
     match options.open(path) {
         Ok(file) => stat(&file).map(Some),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -117,66 +134,6 @@ pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// A directory, by its path: while something in it is open, Windows lets nobody rename it.
-#[derive(Debug)]
-pub struct Dir(PathBuf);
-
-impl Dir {
-    /// Opens a directory.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        if path.metadata()?.is_dir() {
-            Ok(Self(path.to_owned()))
-        } else {
-            Err(io::ErrorKind::NotADirectory.into())
-        }
-    }
-
-    /// Whether it is the one at a path: always, as it is opened by that.
-    #[expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "same signature on every system")]
-    pub fn is_at(&self, _path: &Path) -> io::Result<bool> {
-        Ok(true)
-    }
-
-    /// Its entries.
-    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
-        Ok(fs::read_dir(&self.0)?.map(|entry| {
-            let entry = entry?;
-            Ok(Entry { name: entry.file_name(), is_file: entry.file_type()?.is_file() })
-        }))
-    }
-
-    /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
-    pub fn stat(&self, name: &OsStr) -> io::Result<Option<Stat>> {
-        stat_path(&self.0.join(name))
-    }
-
-    /// Opens a lock file that is there.
-    pub fn open_lock(&self, name: &OsStr) -> io::Result<File> {
-        open_lock(&self.0.join(name), false)
-    }
-
-    /// Removes a lock file with its record. `false` if it has to stay because somebody has one of them open
-    /// and does not share it.
-    pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
-        match remove_lock(&self.0.join(name)) {
-            Ok(()) => Ok(true),
-            Err(e) if is_open_elsewhere(&e) => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-}
-
-/// What there is at a path, if it is something that can be no lock file.
-pub fn odd_kind(path: &Path) -> Option<&'static str> {
-    let metadata = path.symlink_metadata().ok()?;
-    Some(match metadata.file_type() {
-        kind if kind.is_symlink() => "a symbolic link",
-        kind if kind.is_dir() => "a directory",
-        _ if metadata.len() > 0 => "a file with content",
-        _ => return None,
-    })
 }
 
 /// The file that holds the record of a lock: `NAME.lock.pid`.

@@ -35,6 +35,7 @@ pub enum Link {
     /// A link with this text.
     To(OsString),
     /// A link of `/proc`, whose text is not where it leads: only the kernel can follow it.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there are none"))]
     Magic,
 }
 
@@ -310,13 +311,15 @@ fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
     };
     // The link itself is opened where that can be done, so that its owner and its text are of one link.
     #[cfg(target_os = "linux")]
-    let (opened, text_in) = match openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
+    let opened = match openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
-        opened => (opened?, OsStr::new("")),
+        opened => opened?,
     };
+    #[cfg(target_os = "linux")]
+    let (opened, text_in) = (opened.as_fd(), OsStr::new(""));
     #[cfg(not(target_os = "linux"))]
     let (opened, text_in) = (dir, name);
-    let stat = match fstatat(&opened, text_in, at_link()) {
+    let stat = match fstatat(opened, text_in, at_link()) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
         stat => stat?,
     };
@@ -324,7 +327,7 @@ fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
         return Ok(Link::None);
     }
     #[cfg(target_os = "linux")]
-    if nix::sys::statfs::fstatfs(&opened)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
+    if nix::sys::statfs::fstatfs(opened)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
         return Ok(Link::Magic);
     }
     let there = fstat(dir)?;
@@ -341,7 +344,7 @@ fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
             ),
         ));
     }
-    match readlinkat(&opened, text_in) {
+    match readlinkat(opened, text_in) {
         Err(Errno::ENOENT | Errno::EINVAL) => Ok(Link::None), // replaced since
         text => Ok(Link::To(text?)),
     }

@@ -19,6 +19,19 @@ pub const FIRST: u64 = 1 << 62;
 /// Beyond the last place.
 pub const END: u64 = (1 << 63) - 1;
 
+/// The distance between two tickets: below it is room for the PID of whoever has one.
+pub const TICKET: u64 = 1 << 32;
+
+/// The place of this process for a ticket.
+pub fn of_this_process(ticket: u64) -> u64 {
+    ticket + u64::from(std::process::id())
+}
+
+/// The process whose place it is; `None` where that is not known.
+pub fn owner(place: u64) -> Option<u32> {
+    u32::try_from(place % TICKET).ok()
+}
+
 /// How often a place is looked at that cannot be waited for.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -44,22 +57,34 @@ pub fn is_locked(file: &File) -> bool {
     }
 }
 
-/// Takes a place; `false` if somebody has it.
-pub fn take(file: &File, place: u64) -> io::Result<bool> {
+/// A place that is taken, until dropped.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    file: &'a File,
+    place: u64,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let _ = leave(self.file, self.place); // closing the file does it too
+    }
+}
+
+/// Takes a place; `None` if somebody has it.
+pub fn take(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
     let set = |kind| fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, place, 1)));
     let set = match set(libc::F_WRLCK) {
         Err(Errno::EBADF) => set(libc::F_RDLCK), // a file that may only be read
         set => set,
     };
     match set {
-        Ok(_) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
+        Ok(_) => Ok(Some(Taken { file, place })),
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(e) => Err(e.into()),
     }
 }
 
-/// Leaves a place.
-pub fn leave(file: &File, place: u64) -> io::Result<()> {
+fn leave(file: &File, place: u64) -> io::Result<()> {
     fcntl(file, FcntlArg::F_OFD_SETLK(&lock(libc::F_UNLCK, place, 1)))?;
     Ok(())
 }
