@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::super::{Entry, Missing, Stat};
@@ -36,12 +36,32 @@ impl Dir {
         Self::open(&self.0.join(path))
     }
 
-    /// Makes a directory in this one, if it is not there.
-    pub fn make_dir(&self, name: &OsStr) -> io::Result<()> {
+    /// Opens a directory below this one, and refuses one that a symbolic link leads to elsewhere.
+    pub fn open_below(&self, path: &Path) -> io::Result<Self> {
+        let below = self.open_in(path)?;
+        if below.0.starts_with(&self.0) { Ok(below) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    /// Makes a directory in this one, which hands down who may use it; `false` if it is there already.
+    pub fn make_dir(&self, name: &OsStr, _model: &Self) -> io::Result<bool> {
         match fs::create_dir(self.0.join(name)) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
-            _ => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
         }
+    }
+
+    /// Makes a file with this content. One that is there stays as it is.
+    pub fn write_new(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
+        match File::create_new(self.0.join(name)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made?.write_all(content),
+        }
+    }
+
+    /// Users have no numbers here.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn owner(&self) -> io::Result<u32> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// Whether the name in this directory is a symbolic link. Who may make one is trusted: to make one takes a
