@@ -48,8 +48,8 @@
 //! reports it when it is [released](Guard::release) or dropped. Every acquisition opens the file again, so threads of
 //! one process exclude each other too.
 //!
-//! A wait with a timeout, or one that is watched, uses a thread of its own, which is interrupted with SIGURG when the
-//! wait is given up. In a process that handles or ignores that signal, and on Windows, waits poll instead.
+//! A wait uses a thread of its own, which is interrupted with SIGURG when the wait is given up: nothing is left of it.
+//! In a process that handles or ignores that signal, and on Windows, waits poll instead.
 //!
 //! # From the Go package `filelock`
 //!
