@@ -160,7 +160,7 @@ fn try_exits_75_at_once_and_says_who_holds() {
 }
 
 #[test]
-fn a_timeout_exits_75_though_the_wait_goes_on_in_the_kernel() {
+fn a_timeout_exits_75_and_not_before_it_is_over() {
     let temp = temp();
     let dir = temp.path();
     let holder = Holder::run(dir, &["--write", "state.json"]);
@@ -170,7 +170,7 @@ fn a_timeout_exits_75_though_the_wait_goes_on_in_the_kernel() {
         let (code, _, stderr) = output(dir, &args);
         assert_eq!(code, Some(75));
         assert!(started.elapsed() >= Duration::from_millis(300));
-        assert!(stderr.contains("timed out after 3"), "{stderr}");
+        assert!(stderr.contains("timed out after "), "{stderr}");
     }
     assert!(holder.end().success());
 }
@@ -217,7 +217,7 @@ fn waiters_get_the_lock_in_the_order_in_which_they_came() {
     let waiters: Vec<_> = (0..WAITERS)
         .map(|n| {
             let mode = if n % 2 == 0 { "--write" } else { "--read" };
-            let appends = format!("echo {n}>>order");
+            let appends = format!("echo {n} >>order");
             let mut waiter =
                 gtlock(dir, &["run", "-v", mode, "state.json", "--", "cmd", "/d", "/c", &appends])
                     .stderr(Stdio::piped())
@@ -378,7 +378,8 @@ fn clean_keeps_what_is_held_and_removes_all_files_of_what_is_free() {
     assert!(holder.end().success());
     assert_eq!(output(dir, &["clean"]).1, "removed 1 lock file, 0 held\n");
     let left = fs::read_dir(dir.join(".gastown/locks")).expect("it is there");
-    assert_eq!(left.count(), 0);
+    let left: Vec<_> = left.map(|entry| entry.expect("it can be listed").file_name()).collect();
+    assert_eq!(left, [".gitignore"]);
 }
 
 #[test]
