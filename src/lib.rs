@@ -1,11 +1,23 @@
 //! gtlock runs commands under file locks, in the manner of flock(1), and says who holds them.
 //!
-//! The command line is a thin shell around [`lock`], which can be used from Rust as well.
+//! The command line is a thin shell around [`lock`], which can be used from Rust as well. It is the feature `cli`, and
+//! no part of the library's interface: `default-features = false` does without it and what it depends on.
+#![cfg_attr(
+    not(feature = "cli"),
+    allow(dead_code, unused_imports, reason = "of the system, the program uses more")
+)]
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cmd;
 mod escape;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod exit;
+#[cfg(feature = "cli")]
 mod history;
 pub mod lock;
 pub mod process;

@@ -10,10 +10,10 @@ use crate::sys::{FileId, Mode};
 /// How long to wait for a lock that is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: [`Error::Busy`]. (A lock whose record names no live holder is waited for up to 50 ms,
+    /// Not at all: [`Error::Busy`](super::Error::Busy). (A lock whose record names no live holder is waited for up to 50 ms,
     /// so that whoever only looks at it does not make it busy.)
     Never,
-    /// This long for all the locks of a request together, then [`Error::TimedOut`].
+    /// This long for all the locks of a request together, then [`Error::TimedOut`](super::Error::TimedOut).
     For(Duration),
     /// As long as it takes.
     #[default]
