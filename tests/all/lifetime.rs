@@ -485,6 +485,7 @@ fn a_reader_that_gets_no_turn_at_the_record_does_without() {
 #[test]
 fn to_start_a_command_takes_no_descriptor() {
     let (_dir, data) = data();
+    assert_free(&data); // to make a lock directory takes some
     let script = r#"ulimit -n 5; gtlock run --write "$1" -- gtlock --version"#;
     to_its_end(shell(script, &data)).assert().success().stderr("");
 }

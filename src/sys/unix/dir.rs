@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
@@ -65,20 +65,23 @@ impl Dir {
 
     /// Makes a directory in this one, for everybody who may use `model`; `false` if it is there already.
     pub fn make_dir(&self, name: &OsStr, model: &Self) -> io::Result<bool> {
-        match mkdirat(&self.0, name, Mode::S_IRWXU) {
+        let wanted = fstat(&model.0)?;
+        match mkdirat(&self.0, name, Mode::from_bits_truncate(wanted.st_mode & 0o777 | 0o700)) {
             Ok(()) => {}
             Err(Errno::EEXIST) => return Ok(false),
             Err(e) => return Err(e.into()),
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let made = openat(&self.0, name, flags, Mode::empty())?;
-        // Not if somebody has put another directory in its place since.
-        let stat = fstat(&made)?;
-        let is_self = |entry: &Entry| entry.name == "." || entry.name == "..";
-        let is_empty = Self(made.try_clone()?).entries()?.filter_map(Result::ok).all(|entry| is_self(&entry));
-        if is_empty && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o777 == 0o700 {
-            share(&made, &fstat(&model.0)?, 0o7777, 0o700)?;
-        }
+        let share = || -> io::Result<()> {
+            let made = Self(openat(&self.0, name, flags, Mode::empty())?);
+            // Not if somebody has put another directory in its place since.
+            let is_empty = made.entries()?.filter_map(Result::ok).all(|entry| entry.is_dot());
+            if is_empty && fstat(&made.0)?.st_uid == geteuid().as_raw() {
+                share(&made.0, &wanted, 0o7777, 0o700)?;
+            }
+            Ok(())
+        };
+        share().inspect_err(|_| _ = unlinkat(&self.0, name, UnlinkatFlags::RemoveDir))?;
         Ok(true)
     }
 
@@ -88,7 +91,7 @@ impl Dir {
         match openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(made) => {
                 share(&made, &fstat(&self.0)?, 0o666, 0o600)?;
-                File::from(made).write_all(content)
+                super::write_at_start(&File::from(made), content)
             }
             Err(Errno::EEXIST) => Ok(()),
             Err(e) => Err(e.into()),
