@@ -300,3 +300,26 @@ fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else(
     crate::common::end_of(&mut clean);
     assert!(other.join("index.lock").exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lock_file_that_somebody_locks_in_another_way_stays() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+    let (dir, locks) = lock_dir();
+    let path = locks.join("theirs.lock");
+    fs::write(&path, "").expect("it can be written");
+    let file = fs::File::options().read(true).write(true).open(&path).expect("it is there");
+    // The whole file, as lockf(3) locks it.
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK.try_into().expect("a small number"),
+        l_whence: libc::SEEK_SET.try_into().expect("a small number"),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&lock)).expect("nobody else has it");
+    clean(dir.path(), &[]).success().stdout("removed 0 lock files, 1 held\n").stderr("");
+    drop(file);
+    clean(dir.path(), &[]).success().stdout("removed 1 lock file, 0 held\n").stderr("");
+}
