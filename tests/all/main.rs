@@ -3,6 +3,14 @@
 //! In one binary, since a change of the library relinks it once. What is for Windows is in
 //! `tests/windows.rs`; the model, the stress test and the generated files have binaries of their own.
 #![cfg(unix)]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "many tests are for Linux alone, and what they use is imported once"
+    )
+)]
 
 mod common;
 

@@ -283,6 +283,7 @@ fn a_lock_file_with_a_time_that_cannot_be_told_has_none() {
     table(dir.path(), &[]);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_process_that_holds_nothing_is_not_shown_as_the_holder() {
     let (dir, data) = data();
