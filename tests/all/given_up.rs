@@ -195,7 +195,10 @@ fn a_wait_that_gets_no_thread_polls_in_its_place() {
     let holder = Holder::writer(&data);
     let trace = dir.path().join("trace");
     let mut strace = crate::common::process("strace");
-    strace.arg("-o").arg(&trace).args(["-e", "inject=clone3:error=EAGAIN:when=1", "-e", "trace=clone3"]);
+    // What musl and glibc start a thread with.
+    let call = if cfg!(target_env = "musl") { "clone" } else { "clone3" };
+    let fault = format!("inject={call}:error=EAGAIN:when=1");
+    strace.arg("-o").arg(&trace).args(["-e", &fault, "-e", &format!("trace={call}")]);
     strace.arg(assert_cmd::cargo::cargo_bin!("gtlock"));
     strace.args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]);
     let Ok(mut waiter) = strace.spawn() else {
