@@ -1,5 +1,6 @@
 //! Waiting for a lock: how long, woken by what, and what is said of it.
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -237,8 +238,14 @@ fn nonsense_in_the_environment_is_blamed_on_the_variable() {
 #[cfg(target_os = "linux")]
 #[test]
 fn one_deadline_covers_all_locks_of_a_request() {
-    let (dir, first) = data();
-    let second = dir.path().join("z.json");
+    let (dir, data) = data();
+    let mut files = [data, dir.path().join("z.json")];
+    for file in &files {
+        assert_free(file);
+    }
+    // In the order in which they are locked.
+    files.sort_by_key(|file| fs::metadata(lock_file(file)).expect("it is there").ino());
+    let [first, second] = files;
     let (holder, _other) = (Holder::writer(&first), Holder::writer(&second));
     let timeout = Duration::from_secs(4);
     let started = Instant::now();
