@@ -254,5 +254,6 @@ fn subcommands_are_offered() {
     in_each_shell(|shell, session| {
         assert_eq!(session.line("gtlock stat\t--js\t"), "<status><--json>", "{shell}");
         assert_eq!(session.line("gtlock cl\t"), "<clean>", "{shell}");
+        session.list("gtlock ", &["run", "try", "update", "status", "clean", "report"]);
     });
 }
