@@ -33,11 +33,13 @@ pub fn lock_dir_below(dir: &Path) -> PathBuf {
     dir.join(LOCK_DIR.iter().collect::<PathBuf>())
 }
 
-/// Whether an open directory is a default lock directory, in whatever way it was reached: it knows its parents.
+/// Whether an open directory is a default lock directory, in whatever way it was reached: it knows its parents. They
+/// must have it by these names themselves: a link to it by such a name may be a stranger's.
 pub fn is_default_lock_dir(dir: &Dir) -> io::Result<bool> {
-    let itself = Path::new("..").join("..").join(lock_dir_below(Path::new("")));
-    let Some(found) = dir.stat_in(&itself)? else { return Ok(false) };
-    Ok(found.id == dir.stat()?.id)
+    let parent = Path::new("..");
+    let Some(locks) = dir.stat_in(&parent.join(LOCK_DIR[1]))? else { return Ok(false) };
+    let Some(gastown) = dir.stat_in(&parent.join("..").join(LOCK_DIR[0]))? else { return Ok(false) };
+    Ok(locks.id == dir.stat()?.id && dir.stat_in(parent)?.is_some_and(|parent| parent.id == gastown.id))
 }
 
 /// Where the file of a lock is.

@@ -229,6 +229,28 @@ fn clean_follows_no_link_below_the_directory_it_searches() {
 }
 
 #[test]
+fn clean_is_not_led_to_a_directory_that_only_links_call_a_lock_directory() {
+    if !is_root("links of a stranger") {
+        return;
+    }
+    // Bob may link in a directory for all, beside what is Alice's, and in his own.
+    let (_above, dir) = directory(0o1777, 0, 0);
+    let (_other, bobs) = directory(0o755, BOB, BOB);
+    let locks = dir.join("alices/locks");
+    fs::create_dir_all(&locks).expect("it can be made");
+    fs::write(locks.join("build.lock"), "").expect("it can be written");
+    for place in [&dir, &bobs] {
+        symlink(dir.join("alices"), place.join(".gastown")).expect("it can be made");
+        std::os::unix::fs::lchown(place.join(".gastown"), Some(BOB), Some(BOB)).expect("this is root");
+    }
+    let said = predicate::str::contains("is not a directory named .gastown/locks");
+    gtlock().args(["clean"]).arg(bobs.join(".gastown/locks")).assert().code(125).stderr(said);
+    gtlock().args(["clean"]).current_dir(&bobs).assert().code(125);
+    gtlock().args(["clean", "-R"]).arg(&bobs).assert().success();
+    assert!(locks.join("build.lock").exists());
+}
+
+#[test]
 fn a_directory_that_is_swapped_for_a_link_while_clean_runs_is_left_alone() {
     let (dir, data) = data();
     let [tree, theirs] = ["tree", "theirs"].map(|name| dir.path().join(name));
