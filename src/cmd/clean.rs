@@ -92,8 +92,8 @@ fn print(all: &Cleaned, dry_run: bool) -> io::Result<()> {
         }
     }
     for (path, reason) in &all.kept {
-        if *reason == Reason::NotALockFile {
-            writeln!(out, "kept {}: not a lock file", Escaped::new(path))?;
+        if *reason != Reason::Held {
+            writeln!(out, "kept {}: {}", Escaped::new(path), word(*reason))?;
         }
     }
     let held = all.kept.iter().filter(|(_, reason)| *reason == Reason::Held).count();
@@ -101,6 +101,14 @@ fn print(all: &Cleaned, dry_run: bool) -> io::Result<()> {
     let plural = if files == 1 { "" } else { "s" };
     writeln!(out, "{verb} {files} lock file{plural}, {held} held")?;
     out.flush()
+}
+
+fn word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Held => "held",
+        Reason::NotALockFile => "not a lock file",
+        Reason::NotOurs => "belongs to another user",
+    }
 }
 
 /// The JSON document.
@@ -128,13 +136,7 @@ fn print_json(all: &Cleaned, dry_run: bool) -> io::Result<()> {
         kept: all
             .kept
             .iter()
-            .map(|(path, reason)| Kept {
-                lock: text(path),
-                reason: match reason {
-                    Reason::Held => "held",
-                    Reason::NotALockFile => "not a lock file",
-                },
-            })
+            .map(|(path, reason)| Kept { lock: text(path), reason: word(*reason) })
             .collect(),
         errors: all.errors.iter().map(ToString::to_string).collect(),
     };

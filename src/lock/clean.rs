@@ -65,6 +65,8 @@ pub enum Reason {
     Held,
     /// It is not a regular file with one name that holds a record or nothing.
     NotALockFile,
+    /// It belongs to another user, and its directory is sticky: only he may remove it.
+    NotOurs,
 }
 
 /// Removes every lock file in a directory that nobody holds. A directory that does not exist has none.
@@ -188,8 +190,12 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
     if !stat.is_file || stat.links != 1 || has_other_content {
         return Ok(Verdict::Kept(Reason::NotALockFile));
     }
-    if action == Action::Remove && !dir.remove_lock(name)? {
-        return Ok(Verdict::Kept(Reason::Held));
+    if action == Action::Remove {
+        match dir.remove_lock(name) {
+            Err(e) if sys::is_not_ours(&e) => return Ok(Verdict::Kept(Reason::NotOurs)),
+            Ok(false) => return Ok(Verdict::Kept(Reason::Held)),
+            removed => removed?,
+        };
     }
     Ok(Verdict::Removed) // and only now the lock goes, with the file
 }

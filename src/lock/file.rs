@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::error::{Error, foreign, not_a_lock_file, replaced_too_often};
-use super::path::{Spot, no_directory, not_allowed};
+use super::path::{Spot, no_directory, not_allowed, not_open};
 use super::{Kind, Target, record};
 use crate::sys::{self, FileId, Missing, Stat};
 
@@ -111,12 +111,20 @@ fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
     if let (io::ErrorKind::NotADirectory, Some(locks)) = (error.kind(), lock.parent()) {
         return no_directory(locks);
     }
-    let denied = |error| match spot.file.parent().zip(spot.dir.as_ref()) {
-        Some((locks, dir)) if !is_there(spot) => match dir.open_in(locks) {
-            Ok(locks) => not_allowed(lock, error, &locks),
-            Err(_) => Error::io(lock, error),
-        },
-        _ => Error::io(lock, error),
+    let denied = |error: io::Error| {
+        let way = spot.dir.as_ref().zip(spot.file.parent());
+        // What gtlock itself refuses, such as a link, says why already.
+        let Some((dir, locks)) = way.filter(|_| error.raw_os_error().is_some()) else {
+            return Error::io(lock, error);
+        };
+        // The last on the way that can be seen is the one that refuses.
+        let mut on_the_way = lock.ancestors().zip(spot.file.ancestors());
+        let refusing = on_the_way.find_map(|(path, file)| Some((path, dir.owner_in(file)?)));
+        match (refusing, dir.open_in(locks)) {
+            (Some((path, owner)), opened) if path == lock || opened.is_err() => not_open(path, error, owner),
+            (_, Ok(locks)) => not_allowed(lock, error, &locks),
+            (_, Err(_)) => Error::io(lock, error),
+        }
     };
     not_regular(spot, lock).unwrap_or_else(|| denied(error))
 }
@@ -138,10 +146,6 @@ fn validate(file: &File, spot: &Spot, stat: Stat, target: &Target) -> Result<(),
         Ok(None) => Err(foreign(lock)),
         Err(e) => Err(Error::io(lock, e)),
     }
-}
-
-fn is_there(spot: &Spot) -> bool {
-    spot.dir.as_ref().is_some_and(|dir| matches!(dir.stat_in(&spot.file), Ok(Some(_))))
 }
 
 fn not_regular(spot: &Spot, lock: &Path) -> Option<Error> {

@@ -15,6 +15,9 @@ use crate::sys::{self, Dir, Link};
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
 
+/// A file in it that keeps Git from the others: it would add the lock files, and replace them under their holders.
+const FOR_GIT: (&str, &[u8]) = (".gitignore", b"*\n");
+
 /// Symbolic links followed from one data file before it counts as a loop, as in Linux.
 const MAX_LINKS: usize = 40;
 
@@ -184,11 +187,15 @@ impl Spot {
     pub fn make_dir(&mut self, data: &Path) -> Result<(), Error> {
         match (&self.place, &self.dir) {
             (Place::Directory(path), _) => {
-                std::fs::create_dir_all(path).map_err(|e| {
+                let dir = Dir::open_or_make(path).map_err(|e| {
                     let link = path.ancestors().find(|path| is_dangling(path));
-                    link.map_or_else(|| not_allowed_below(path, e), leads_nowhere)
+                    match (link, e.kind()) {
+                        (Some(link), _) => leads_nowhere(link),
+                        (_, io::ErrorKind::NotADirectory) => no_directory(path),
+                        _ => not_allowed_below(path, e),
+                    }
                 })?;
-                self.dir = Some(Arc::new(open_lock_dir(path)?));
+                self.dir = Some(Arc::new(dir));
                 Ok(())
             }
             (_, Some(dir)) => self.make_beside(dir, data),
@@ -199,24 +206,15 @@ impl Spot {
     fn make_beside(&self, dir: &Dir, data: &Path) -> Result<(), Error> {
         let locks = self.path.parent().unwrap_or(&self.path);
         let above = locks.parent().unwrap_or(locks);
-        dir.make_dir(LOCK_DIR[0].as_ref(), dir).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => no_data_directory(data, above.parent().unwrap_or(above)),
-            _ => not_allowed(above, e, dir),
-        })?;
-        let dangles =
-            |path: &Path, e| if is_dangling(path) { leads_nowhere(path) } else { Error::io(path, e) };
-        let gastown = dir.open_in(LOCK_DIR[0].as_ref()).map_err(|e| dangles(above, e))?;
-        let is_made = gastown.make_dir(LOCK_DIR[1].as_ref(), dir).map_err(|e| match e.kind() {
-            io::ErrorKind::PermissionDenied => not_allowed(locks, e, &gastown),
-            _ => dangles(locks, e),
-        })?;
-        if is_made {
-            // Git would add the lock files, and replace them under their holders. Without this they still lock.
-            let _ = gastown
-                .open_below(LOCK_DIR[1].as_ref())
-                .and_then(|locks| locks.write_new(".gitignore".as_ref(), b"*\n"));
-        }
-        if is_dangling(locks) { Err(leads_nowhere(locks)) } else { Ok(()) }
+        dir.make_below(&LOCK_DIR, FOR_GIT).map_err(|e| {
+            let link = [above, locks].into_iter().find(|path| is_dangling(path));
+            match (link, e.kind(), dir.open_in(LOCK_DIR[0].as_ref())) {
+                (Some(link), ..) => leads_nowhere(link),
+                (_, io::ErrorKind::NotFound, _) => no_data_directory(data, above.parent().unwrap_or(above)),
+                (_, _, Ok(gastown)) => not_allowed(locks, e, &gastown),
+                (_, _, Err(_)) => not_allowed(above, e, dir),
+            }
+        })
     }
 
     /// The canonical path: reached under two names, it is the same.
@@ -330,7 +328,21 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     }
 }
 
-/// The same for a directory that was chosen, or one above it.
+/// The error for something that is there and that this user may not open.
+pub fn not_open(path: &Path, error: io::Error, owner: u32) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::invalid(
+            path,
+            format!(
+                "belongs to user {owner} and may not be opened by this one; have it removed, or opened with chmod, or \
+                 choose another --lock-dir"
+            ),
+        ),
+        _ => Error::io(path, error),
+    }
+}
+
+/// As [`not_allowed`], for a directory that was chosen, or one above it.
 fn not_allowed_below(path: &Path, error: io::Error) -> Error {
     let above = path.ancestors().skip(1).map(|path| if path == "" { Path::new(".") } else { path });
     match above.map(Dir::open).find_map(Result::ok) {

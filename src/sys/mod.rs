@@ -113,14 +113,6 @@ pub struct Entry {
     pub is_file: bool,
 }
 
-#[cfg(unix)]
-impl Entry {
-    /// Whether it is the directory itself, or the one above.
-    pub fn is_dot(&self) -> bool {
-        self.name == "." || self.name == ".."
-    }
-}
-
 /// What a holder record is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

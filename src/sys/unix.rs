@@ -28,6 +28,7 @@ mod linux;
 #[cfg(not(target_os = "linux"))]
 mod posix;
 mod replace;
+mod rights;
 mod signals;
 mod spawn;
 mod start;
@@ -178,6 +179,11 @@ fn open_directory(path: &Path) -> io::Result<File> {
 /// Whether an operation was refused since the file is not open for it.
 pub fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Whether a removal was refused since the entry of a sticky directory belongs to another user.
+pub fn is_not_ours(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EPERM)
 }
 
 /// Whether this process has inherited a descriptor of the file: it survived an exec.

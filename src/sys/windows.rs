@@ -76,6 +76,11 @@ pub fn is_bad_descriptor(_error: &io::Error) -> bool {
     false
 }
 
+/// Whether a removal was refused since the entry belongs to another user: no directory is like that.
+pub fn is_not_ours(_error: &io::Error) -> bool {
+    false
+}
+
 /// Whether this process is in the foreground of its terminal: there is no background here.
 pub fn is_in_foreground() -> bool {
     true

@@ -500,7 +500,7 @@ fn a_lock_file_that_is_there_is_opened_without_making_it() {
     let trace = dir.path().join("trace");
     let opens = |options: &[&str]| {
         let mut strace = process("strace");
-        strace.arg("-o").arg(&trace).args(["-e", "trace=?open,openat,?openat2"]);
+        strace.arg("-fo").arg(&trace).args(["-e", "trace=?open,openat,?openat2"]);
         strace.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(options).arg(&data);
         to_its_end(strace).output().ok().filter(|output| output.status.success())?;
         let trace = fs::read_to_string(&trace).expect("strace wrote it");

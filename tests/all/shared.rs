@@ -81,7 +81,7 @@ fn each_user_may_lock_what_another_has_locked_before() {
                 (fs::metadata(made).expect("it is there"), fs::metadata(&dir).expect("it is there"));
             assert_eq!((is.mode(), is.uid(), is.gid()), (of.mode(), of.uid(), of.gid()), "{made:?}");
         }
-        assert_eq!(bits(&made) & 0o777, mode & 0o666 | 0o600);
+        assert_eq!(bits(&made) & 0o777, mode & 0o666);
     }
 }
 
@@ -117,6 +117,29 @@ fn who_may_not_lock_is_told_whose_it_is_and_what_to_do() {
 }
 
 #[test]
+fn who_may_not_open_what_is_there_is_told_whose_it_is() {
+    if !is_root("a user who may not write") {
+        return;
+    }
+    for (closed, at) in [
+        (".gastown", ".gastown: belongs to user 0 and may not be opened"),
+        (".gastown/locks", ".gastown/locks/state.json.lock: cannot be made: the directory belongs to user 0"),
+        (
+            ".gastown/locks/state.json.lock",
+            ".gastown/locks/state.json.lock: belongs to user 0 and may not be opened",
+        ),
+    ] {
+        let (_above, dir) = directory(0o1777, 0, 0);
+        locks(gtlock_process(), &dir.join("state.json"));
+        fs::set_permissions(dir.join(closed), Permissions::from_mode(0o700)).expect("it is ours");
+        let mut refused = as_user(BOB);
+        refused.args(["run", "--write"]).arg(dir.join("state.json")).args(["--", "true"]);
+        let said = predicate::str::starts_with(format!("gtlock: {}/{at}", dir.display()));
+        to_its_end(refused).assert().code(125).stderr(said.and(predicate::str::contains("--lock-dir")));
+    }
+}
+
+#[test]
 fn what_is_there_already_keeps_its_permissions() {
     let (dir, data) = data();
     let locks = dir.path().join(".gastown/locks");
@@ -130,6 +153,161 @@ fn what_is_there_already_keeps_its_permissions() {
     let modes = paths.map(|path| fs::metadata(path).expect("it is there").mode() & 0o7777);
     assert_eq!(modes, [0o711, 0o751, 0o640]);
     assert!(!locks.join(".gitignore").exists(), "gtlock did not make the directory");
+}
+
+/// gtlock as a user who is in no group but his own, under a umask.
+fn under_umask(user: u32, umask: &str) -> Command {
+    let mut command = process("setpriv");
+    command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+    command.args(["sh", "-c", r#"umask "$0"; exec gtlock "$@""#, umask]);
+    command
+}
+
+fn rights(path: &Path) -> (u32, u32, u32) {
+    let metadata = fs::metadata(path).expect("it is there");
+    (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+}
+
+#[test]
+fn no_umask_takes_a_right_away() {
+    for umask in ["000", "022", "077", "177"] {
+        for mode in [0o700, 0o755, 0o2775, 0o1777] {
+            let (dir, data) = data();
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).expect("it is ours");
+            let script = format!(r#"umask {umask}; exec gtlock run --write "$1" -- sh -c umask"#);
+            let run = to_its_end(crate::common::shell(&script, &data)).assert().success().stderr("");
+            run.stdout(format!("0{umask}\n"));
+            for made in [".gastown", ".gastown/locks"] {
+                assert_eq!(rights(&dir.path().join(made)).0, mode, "{made}, {umask}");
+            }
+            assert_eq!(rights(&lock_file(&data)).0, mode & 0o666, "{umask}");
+            assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1, "nothing is left aside");
+        }
+    }
+    if is_root("a umask of another user") {
+        let (_above, dir) = directory(0o755, ALICE, ALICE);
+        locks(under_umask(ALICE, "177"), &dir.join("state.json"));
+    }
+}
+
+#[test]
+fn what_is_meant_for_a_group_is_given_to_no_other() {
+    if !is_root("a user who is not in the group") {
+        return;
+    }
+    let (_above, dir) = directory(0o775, ALICE, TEAM);
+    locks(under_umask(ALICE, "000"), &dir.join("state.json"));
+    assert_eq!(rights(&dir.join(".gastown/locks")), (0o755, ALICE, ALICE));
+    assert_eq!(rights(&lock_file(&dir.join("state.json"))), (0o644, ALICE, ALICE));
+}
+
+#[test]
+fn all_may_lock_in_a_lock_directory_made_for_all() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    for mode in [0o755, 0o711] {
+        let (_above, dir) = directory(mode, 0, 0);
+        for name in [".gastown", ".gastown/locks", "chosen"] {
+            fs::create_dir(dir.join(name)).expect("it can be made");
+            fs::set_permissions(dir.join(name), Permissions::from_mode(0o1777)).expect("it is ours");
+        }
+        let data = dir.join("state.json");
+        for user in [ALICE, BOB, 0] {
+            locks(under_umask(user, "077"), &data);
+            let mut chosen = under_umask(user, "077");
+            chosen.args(["run", "-v", "--lock-dir"]).arg(dir.join("chosen")).arg("--write").arg(&data);
+            let said = predicate::str::contains("without a record").not();
+            to_its_end(chosen).args(["--", "true"]).assert().success().stderr(said);
+        }
+    }
+    // Where nobody may look, but all may write, too.
+    let (_above, dir) = directory(0o1733, 0, 0);
+    for user in [ALICE, BOB, 0] {
+        locks(under_umask(user, "022"), &dir.join("state.json"));
+    }
+}
+
+#[test]
+fn clean_leaves_what_the_sticky_bit_keeps() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    let (_above, dir) = directory(0o1777, 0, 0);
+    locks(under_umask(ALICE, "022"), &dir.join("alices"));
+    locks(under_umask(BOB, "022"), &dir.join("bobs"));
+    let mut clean = under_umask(BOB, "022");
+    clean.arg("clean").current_dir(&dir);
+    let said = "kept .gastown/locks/alices.lock: belongs to another user\nremoved 1 lock file, 0 held\n";
+    to_its_end(clean).assert().success().stdout(said).stderr("");
+    assert!(lock_file(&dir.join("alices")).exists());
+}
+
+#[test]
+fn users_who_come_first_at_the_same_time_all_get_in() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    for _ in 0..20 {
+        let (_above, dir) = directory(0o1777, 0, 0);
+        let run = |number: u32| {
+            let mut run = under_umask(ALICE + number % 3, "077");
+            run.args(["run", "--write"]).arg(dir.join("state.json")).args(["--", "true"]);
+            run.stderr(std::process::Stdio::piped()).spawn().expect("it starts")
+        };
+        let runs: Vec<_> = (0..6).map(run).collect();
+        for run in runs {
+            let output = run.wait_with_output().expect("it is ours");
+            assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        }
+        assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1, "nothing is left aside");
+    }
+}
+
+#[test]
+fn whoever_comes_while_a_lock_directory_is_made_gets_in() {
+    if !is_root("users that share a directory") {
+        return;
+    }
+    // Slow before and after: there is no moment in which others, or the same user's next gtlock, are kept out.
+    for step in ["mkdirat", "getdents64"] {
+        let (above, dir) = directory(0o1777, 0, 0);
+        fs::set_permissions(above.path(), Permissions::from_mode(0o777)).expect("it is ours");
+        let trace = above.path().join("trace");
+        let mut slow = process("setpriv");
+        slow.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
+        slow.args(["sh", "-c", r#"umask 077; exec "$@""#, "sh", "strace"])
+            .arg("-fo")
+            .arg(&trace)
+            .arg(format!("-einject={step}:delay_enter=500000:when=1"));
+        slow.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write"]).arg(dir.join("a"));
+        let Ok(mut slow) = slow.spawn() else { return skip("a slow making", "no strace") };
+        let is_hit = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains(step));
+        let mut has_ended = None;
+        crate::common::eventually("it is slow", || {
+            has_ended = slow.try_wait().expect("it is ours");
+            is_hit() || has_ended.is_some()
+        });
+        if has_ended.is_some() {
+            return skip("a slow making", "strace may not trace");
+        }
+        for user in [ALICE, BOB] {
+            locks(under_umask(user, "077"), &dir.join(user.to_string()));
+        }
+        assert!(slow.try_wait().expect("it is ours").is_none(), "{step}: they came meanwhile");
+        assert!(crate::common::end_of(&mut slow).success());
+        assert_eq!(rights(&dir.join(".gastown/locks")).0, 0o1777, "{step}");
+        locks(under_umask(BOB, "077"), &dir.join("later"));
+        assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1, "nothing is left aside");
+    }
+}
+
+#[test]
+fn a_limit_on_files_is_no_reason_to_die_where_the_file_for_git_is_made() {
+    let (dir, data) = data();
+    let script = r#"ulimit -f 0; exec gtlock try --write "$1""#;
+    to_its_end(crate::common::shell(script, &data)).assert().success().stderr("");
+    assert!(dir.path().join(".gastown/locks/.gitignore").exists());
 }
 
 fn git(dir: &Path, words: &[&str]) -> Option<String> {
@@ -210,6 +388,35 @@ fn links_of_strangers_in_a_sticky_directory_are_not_followed() {
         .assert()
         .success();
     assert!(elsewhere.join("state.json.lock").exists());
+}
+
+#[test]
+fn a_link_that_comes_while_a_chosen_lock_directory_is_made_is_not_followed() {
+    if !is_root("links of a stranger") {
+        return;
+    }
+    let (above, dir) = directory(0o1777, 0, 0);
+    let elsewhere = above.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("it can be made");
+    let trace = above.path().join("trace");
+    let mut run = process("strace");
+    run.arg("-o").arg(&trace).args(["-e", "inject=mkdir,mkdirat:delay_enter=500000:when=1"]);
+    run.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write", "state.json", "--lock-dir"]);
+    run.arg(dir.join("new/locks")).current_dir(above.path()).stderr(std::process::Stdio::null());
+    let Ok(mut run) = run.spawn() else { return skip("a slow making", "no strace") };
+    let is_hit = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("mkdir"));
+    let mut has_ended = false;
+    crate::common::eventually("it makes the first", || {
+        has_ended = run.try_wait().expect("it is ours").is_some();
+        is_hit() || has_ended
+    });
+    if has_ended {
+        return skip("a slow making", "strace may not trace");
+    }
+    symlink(&elsewhere, dir.join("new")).expect("it is not made yet");
+    std::os::unix::fs::lchown(dir.join("new"), Some(BOB), Some(BOB)).expect("this is root");
+    assert_eq!(crate::common::end_of(&mut run).code(), Some(125));
+    assert_eq!(fs::read_dir(&elsewhere).expect("a directory").count(), 0, "nothing was made there");
 }
 
 #[test]

@@ -12,8 +12,8 @@ use nix::dir::Type;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
 use nix::libc;
-use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, geteuid, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 use super::super::{Entry, Missing, Stat};
 use super::LOCK_FLAGS;
@@ -49,6 +49,11 @@ impl Dir {
         open_from(AT_FDCWD, path)
     }
 
+    /// Opens a directory, made with all above it if need be. Nothing is made where a link leads to nothing.
+    pub fn open_or_make(path: &Path) -> io::Result<Self> {
+        walk(AT_FDCWD, path, Missing::Make)
+    }
+
     /// Opens a directory below this one, or wherever a path that starts here leads.
     pub fn open_in(&self, path: &Path) -> io::Result<Self> {
         open_from(self.0.as_fd(), path)
@@ -63,44 +68,14 @@ impl Dir {
         Ok(here)
     }
 
-    /// Makes a directory in this one, for everybody who may use `model`; `false` if it is there already.
-    pub fn make_dir(&self, name: &OsStr, model: &Self) -> io::Result<bool> {
-        let wanted = fstat(&model.0)?;
-        match mkdirat(&self.0, name, Mode::from_bits_truncate(wanted.st_mode & 0o777 | 0o700)) {
-            Ok(()) => {}
-            Err(Errno::EEXIST) => return Ok(false),
-            Err(e) => return Err(e.into()),
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let share = || -> io::Result<()> {
-            let made = Self(openat(&self.0, name, flags, Mode::empty())?);
-            // Not if somebody has put another directory in its place since.
-            let is_empty = made.entries()?.filter_map(Result::ok).all(|entry| entry.is_dot());
-            if is_empty && fstat(&made.0)?.st_uid == geteuid().as_raw() {
-                share(&made.0, &wanted, 0o7777, 0o700)?;
-            }
-            Ok(())
-        };
-        share().inspect_err(|_| _ = unlinkat(&self.0, name, UnlinkatFlags::RemoveDir))?;
-        Ok(true)
-    }
-
-    /// Makes a file with this content, for everybody who may use this directory. One that is there stays as it is.
-    pub fn write_new(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(&self.0, name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
-            Ok(made) => {
-                share(&made, &fstat(&self.0)?, 0o666, 0o600)?;
-                super::write_at_start(&File::from(made), content)
-            }
-            Err(Errno::EEXIST) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
-    }
-
     /// The user that the directory belongs to.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(fstat(&self.0)?.st_uid)
+    }
+
+    /// The user that what is at a path from here belongs to, if that can be seen.
+    pub fn owner_in(&self, path: &Path) -> Option<u32> {
+        fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| stat.st_uid).ok()
     }
 
     /// Whether the name in this directory is a symbolic link that may be followed.
@@ -126,15 +101,11 @@ impl Dir {
                 opened => return opened,
             }
             // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
-            // to open them. O_EXCL, since somebody else may be creating it too.
-            match open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL) {
-                Err(e) if is_any(&e, &[Errno::EEXIST]) => {}
-                created => {
-                    let created = created?;
-                    // What cannot be shared can be used by this user all the same.
-                    let _ = fstat(&self.0).map(|model| share(&created, &model, 0o666, 0o600));
-                    return Ok(created);
-                }
+            // to open them.
+            let dir = path.parent().map(|dir| self.open_in(dir)).transpose()?;
+            match dir.as_ref().unwrap_or(self).make_file(path.file_name().unwrap_or_default()) {
+                Err(Errno::EEXIST) => {} // somebody else was faster
+                made => return Ok(made?),
             }
         }
     }
@@ -219,14 +190,6 @@ impl Dir {
     }
 }
 
-/// Gives something that was just made the permissions of a directory, those in `bits` and at least those in `least`, and
-/// its group; and from root its owner.
-fn share(made: &impl AsFd, model: &FileStat, bits: libc::mode_t, least: libc::mode_t) -> io::Result<()> {
-    let owner = geteuid().is_root().then(|| Uid::from_raw(model.st_uid));
-    let _ = fchown(made, owner, Some(Gid::from_raw(model.st_gid))); // a group that this user may not give
-    Ok(fchmod(made, Mode::from_bits_truncate(model.st_mode & bits | least))?)
-}
-
 fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
@@ -251,7 +214,7 @@ fn open_file(base: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<File
 fn open_from(base: BorrowedFd<'_>, path: &Path) -> io::Result<Dir> {
     match open_without_links(base, path, HANDLE, Mode::empty()) {
         Some(opened) => Ok(Dir(opened?)),
-        None => walk(base, path),
+        None => walk(base, path, Missing::Leave),
     }
 }
 
@@ -279,20 +242,30 @@ fn open_without_links(_: BorrowedFd<'_>, _: &Path, _: OFlag, _: Mode) -> Option<
 }
 
 /// Opens a directory component by component, each through the one before.
-fn walk(base: BorrowedFd<'_>, path: &Path) -> io::Result<Dir> {
+fn walk(base: BorrowedFd<'_>, path: &Path, missing: Missing) -> io::Result<Dir> {
     let mut here = Dir(openat(base, ".", HANDLE, Mode::empty())?);
     let mut left = Vec::new(); // the next component last
     push(&mut left, path);
     let mut links = 0;
+    let mut named = left.len(); // those that are left when all of the last link is done
     while let Some(name) = left.pop() {
         here = match openat(&here.0, &*name, HANDLE | OFlag::O_NOFOLLOW, Mode::empty()) {
             Ok(dir) => Dir(dir),
             Err(refused) => match here.link(&name)? {
+                Link::None if refused == Errno::ENOENT && missing == Missing::Make && left.len() < named => {
+                    match mkdirat(&here.0, &*name, Mode::from_bits_truncate(0o777)) {
+                        Err(Errno::EEXIST) => {} // somebody else was faster
+                        made => made?,
+                    }
+                    left.push(name);
+                    continue;
+                }
                 Link::None => return Err(refused.into()),
                 Link::Magic => Dir(openat(&here.0, &*name, HANDLE, Mode::empty())?),
                 Link::To(_) if links == MAX_LINKS => return Err(Errno::ELOOP.into()),
                 Link::To(target) => {
                     links += 1;
+                    named = named.min(left.len());
                     push(&mut left, Path::new(&target));
                     continue;
                 }

@@ -31,6 +31,12 @@ impl Dir {
         if path.metadata()?.is_dir() { Ok(Self(path)) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
+    /// Opens a directory, made with all above it if need be.
+    pub fn open_or_make(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Self::open(path)
+    }
+
     /// Opens a directory below this one.
     pub fn open_in(&self, path: &Path) -> io::Result<Self> {
         Self::open(&self.0.join(path))
@@ -42,26 +48,29 @@ impl Dir {
         if below.0.starts_with(&self.0) { Ok(below) } else { Err(io::ErrorKind::NotADirectory.into()) }
     }
 
-    /// Makes a directory in this one, which hands down who may use it; `false` if it is there already.
-    pub fn make_dir(&self, name: &OsStr, _model: &Self) -> io::Result<bool> {
-        match fs::create_dir(self.0.join(name)) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            made => made.map(|()| true),
+    /// Makes what is missing of the directories of a path, with a file in the last of them if it was missing. They
+    /// inherit who may use them.
+    pub fn make_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
+        let dir = self.0.join(path.iter().collect::<PathBuf>());
+        if dir.is_dir() {
+            return Ok(());
         }
-    }
-
-    /// Makes a file with this content. One that is there stays as it is.
-    pub fn write_new(&self, name: &OsStr, content: &[u8]) -> io::Result<()> {
-        match File::create_new(self.0.join(name)) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            made => made?.write_all(content),
-        }
+        fs::create_dir_all(&dir)?;
+        // It is of no importance: a lock works without.
+        let _ = File::create_new(dir.join(file.0)).and_then(|mut made| made.write_all(file.1));
+        Ok(())
     }
 
     /// Users have no numbers here.
     #[expect(clippy::unused_self, reason = "same signature on every system")]
     pub fn owner(&self) -> io::Result<u32> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Users have no numbers here.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn owner_in(&self, _path: &Path) -> Option<u32> {
+        None
     }
 
     /// Whether the name in this directory is a symbolic link. Who may make one is trusted: to make one takes a

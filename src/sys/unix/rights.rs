@@ -1,0 +1,162 @@
+//! Who may use what is made in a directory: whoever may write there.
+//!
+//! A lock that only its first user could open would keep everybody else from the data. So what is made gets the
+//! permission bits of the directory in which it is made, and its group; made by root, its owner too. Only what was
+//! made here is changed, and only through its descriptor. The umask has no say.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+#[cfg(target_os = "linux")]
+use std::thread;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::libc::mode_t;
+#[cfg(target_os = "linux")]
+use nix::sys::stat::umask;
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
+use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
+
+use super::dir::Dir;
+#[cfg(target_os = "linux")]
+use super::start_quietly;
+use super::{LOCK_FLAGS, write_at_start};
+
+/// What a directory hands on to a directory in it: all but the set-user-ID bit, which means nothing there.
+const OF_DIRECTORIES: mode_t = 0o3777;
+
+/// What it hands on to a file.
+const OF_FILES: mode_t = 0o666;
+
+/// The stack of a thread that makes something, in bytes.
+#[cfg(target_os = "linux")]
+const STACK: usize = 64 << 10;
+
+/// What a directory hands on to what is made in it.
+#[derive(Clone, Copy)]
+struct Rights {
+    owner: Uid,
+    group: Gid,
+    bits: mode_t,
+}
+
+impl Rights {
+    fn of(dir: &Dir) -> nix::Result<Self> {
+        let stat = fstat(&dir.0)?;
+        Ok(Self { owner: Uid::from_raw(stat.st_uid), group: Gid::from_raw(stat.st_gid), bits: stat.st_mode })
+    }
+
+    fn of_file(self) -> mode_t {
+        let readable = (self.bits & 0o222) << 1; // whoever may write there may lock, and to lock is to open
+        (self.bits | readable | 0o600) & OF_FILES
+    }
+
+    fn of_directory(self) -> mode_t {
+        (self.bits | 0o700) & OF_DIRECTORIES
+    }
+
+    /// The bits to make something with, which may have another group at first.
+    fn at_first(self, bits: mode_t) -> Mode {
+        let has_group =
+            Mode::from_bits_truncate(self.bits).contains(Mode::S_ISGID) || getegid() == self.group;
+        Mode::from_bits_truncate(if has_group { bits } else { without_group(bits) })
+    }
+
+    /// Gives them to what this process has just made, as far as the file system knows of them.
+    fn give(self, made: impl AsFd, bits: mode_t) -> nix::Result<()> {
+        let stat = fstat(&made)?;
+        let has_group = stat.st_gid == self.group.as_raw() || fchown(&made, None, Some(self.group)).is_ok();
+        let bits = if has_group { bits } else { without_group(bits) };
+        if stat.st_mode & 0o7777 != bits {
+            let _ = fchmod(&made, Mode::from_bits_truncate(bits));
+        }
+        if geteuid().is_root() && stat.st_uid != self.owner.as_raw() {
+            let _ = fchown(&made, Some(self.owner), None);
+        }
+        Ok(())
+    }
+}
+
+/// What is meant for a group, and not for another: that one gets what everybody gets. Only members may give a file to a
+/// group.
+fn without_group(bits: mode_t) -> mode_t {
+    bits & (!0o70 | (bits & 0o7) << 3)
+}
+
+impl Dir {
+    /// Makes a file that is not there. Whoever may write in this directory may read and write it.
+    pub(super) fn make_file(&self, name: &OsStr) -> nix::Result<File> {
+        let rights = Rights::of(self)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS);
+        let bits = rights.of_file();
+        let file = File::from(without_umask(|| openat(&self.0, name, flags, rights.at_first(bits)))?);
+        rights.give(&file, bits)?;
+        Ok(file)
+    }
+
+    /// Makes what is missing of the directories of a path, and in the last of them, if it was missing, a file. Whoever may
+    /// write in the directory in which they are made may do so in them.
+    pub fn make_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
+        let [first, rest @ ..] = path else { return Ok(()) };
+        let rights = Rights::of(self)?;
+        let bits = rights.of_directory();
+        let is_made = match without_umask(|| mkdirat(&self.0, *first, rights.at_first(bits))) {
+            Ok(()) => true,
+            Err(Errno::EEXIST) => false,
+            // It may be there all the same, in a directory in which nothing may be made.
+            Err(refused) => self.open_in(first.as_ref()).map(|_| false).map_err(|_| refused)?,
+        };
+        if is_made && let Some(made) = self.open_made(first, rest.first().unwrap_or(&file.0))? {
+            rights.give(&made.0, bits)?;
+        }
+        let dir = self.open_in(first.as_ref())?;
+        if is_made && rest.is_empty() {
+            // It is of no importance: a lock works without.
+            let _ = dir.make_file(file.0.as_ref()).map(|made| write_at_start(&made, file.1));
+        }
+        dir.make_below(rest, file)
+    }
+
+    /// Opens a directory that this process has just made; `None` if there is more in it than is to be made there next.
+    ///
+    /// Where a stranger may rename it, he may have put another of this user's directories in its place. One without
+    /// content he could as well have removed, and made himself: so nothing is given to him.
+    fn open_made(&self, name: &str, expected: &str) -> nix::Result<Option<Self>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let dir = Self(openat(&self.0, name, flags, Mode::empty())?);
+        // Through the descriptor, as the umask may have taken the right to do more.
+        let mut entries = nix::dir::Dir::from_fd(dir.0.try_clone().map_err(|_| Errno::EMFILE)?)?;
+        let is_expected =
+            |name: &CStr| name == c"." || name == c".." || name.to_bytes() == expected.as_bytes();
+        let is_new = entries.iter().all(|entry| entry.is_ok_and(|entry| is_expected(entry.file_name())));
+        Ok((fstat(&dir.0)?.st_uid == geteuid().as_raw() && is_new).then_some(dir))
+    }
+}
+
+/// Makes something with no umask, so that it has its bits from the first moment: others may come in the next, and this
+/// process may be killed.
+///
+/// In a thread of its own, as other threads of this process are to keep theirs. Where that is not to be had, what the
+/// umask takes is given later.
+#[cfg(target_os = "linux")]
+fn without_umask<T: Send>(make: impl Fn() -> nix::Result<T> + Sync) -> nix::Result<T> {
+    use nix::sched::{CloneFlags, unshare};
+    let make_there = || {
+        unshare(CloneFlags::CLONE_FS).ok()?;
+        umask(Mode::empty());
+        Some(make())
+    };
+    let there = thread::scope(|scope| {
+        let start = || thread::Builder::new().stack_size(STACK).spawn_scoped(scope, make_there);
+        start_quietly(start).ok()?.join().ok()?
+    });
+    there.unwrap_or_else(make)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn without_umask<T>(make: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+    make()
+}
