@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Error;
 use super::request::Place;
 use crate::escape::Escaped;
-use crate::sys::{self, Dir, Link};
+use crate::sys::{self, Dir, FileId, Link};
 
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
@@ -140,14 +140,14 @@ impl<'a> Resolver<'a> {
         let Name { dir, dir_path, file: name, .. } = name;
         let mut file = name.to_owned();
         file.push(".lock");
-        let id = |dir: &Dir| dir.stat().map(|stat| stat.id).ok();
+        let id_of = |dir: &Dir| dir.stat().map(|stat| stat.id).ok();
         let is_in_lock_dir = named.parent().is_some_and(is_lock_dir) // or a link by that name
             || is_default_lock_dir(dir).map_err(|e| Error::io(dir_path, e))?;
         let (lock_dir, file, path) = match self.place {
             Place::Directory(path) => {
                 let lock_dir = self.chosen(path)?;
                 let is_lock = Path::new(name).extension().is_some_and(|extension| extension == "lock");
-                let is_same = |lock_dir: &Arc<Dir>| is_lock && id(lock_dir) == id(dir);
+                let is_same = |lock_dir: &Arc<Dir>| is_lock && id_of(lock_dir) == id_of(dir);
                 if lock_dir.as_ref().is_some_and(is_same) {
                     return Err(inside_lock_dir(named));
                 }
@@ -288,6 +288,12 @@ fn canonical_dir(dir: &Path) -> Result<PathBuf, Error> {
 fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
     match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        // One that is too long has none.
+        Err(e) if e.kind() == io::ErrorKind::InvalidFilename => return std::path::absolute(dir),
+        // `/proc/PID/root/srv` of a container is not the `/srv` that it reads as.
+        Ok(canonical) if id(&canonical)? != id(dir)? => {
+            return std::path::absolute(dir);
+        }
         canonical => return canonical,
     }
     let dir = std::path::absolute(dir)?;
@@ -295,6 +301,10 @@ fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
         (Some(parent), Some(name)) => Ok(canonicalize_missing(parent)?.join(name)),
         _ => Ok(dir),
     }
+}
+
+fn id(dir: &Path) -> io::Result<Option<FileId>> {
+    Ok(sys::stat_through(dir)?.map(|stat| stat.id))
 }
 
 /// Whether a path is a symbolic link to nothing.
@@ -309,6 +319,9 @@ fn leads_nowhere(link: &Path) -> Error {
 
 /// The error for something that this user may not make in a directory.
 pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
+    if error.raw_os_error().is_none() {
+        return Error::io(path, error); // a link that gtlock itself does not follow
+    }
     let locks = path.ancestors().find(|path| path.ends_with(LOCK_DIR[1])).unwrap_or(path);
     match (error.kind(), dir.owner()) {
         (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(

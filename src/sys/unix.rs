@@ -102,7 +102,10 @@ pub fn stat(file: &File) -> io::Result<Stat> {
 
 /// Looks at what a path names, a symbolic link as itself; `None` if nothing.
 pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
-    found(path.symlink_metadata())
+    match found(path.symlink_metadata()) {
+        Err(e) if is_too_long(&e) => dir_and_name(path).and_then(|(dir, name)| dir.stat_in(name)),
+        stat => stat,
+    }
 }
 
 /// Looks at what a path leads to; `None` if nothing.
@@ -169,7 +172,10 @@ impl Deref for RecordFile<'_> {
 /// What editors of the record lock, one at a time: the lock directory.
 pub fn editors_queue_on(path: &Path) -> io::Result<Option<File>> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    open_directory(dir).map(Some)
+    match open_directory(dir) {
+        Err(e) if is_too_long(&e) => Dir::open(dir)?.open_dir(Path::new(".")).map(Some),
+        opened => opened.map(Some),
+    }
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {
@@ -179,6 +185,11 @@ fn open_directory(path: &Path) -> io::Result<File> {
 /// Whether an operation was refused since the file is not open for it.
 pub fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
+}
+
+/// Whether a path is longer than the system takes at once. It can still be walked.
+fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENAMETOOLONG)
 }
 
 /// Whether a removal was refused since the entry of a sticky directory belongs to another user.

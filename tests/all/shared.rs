@@ -1,10 +1,15 @@
 //! Directories that several users share, strangers in them, and Git: whoever may write beside the data may lock it.
 
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use nix::fcntl::{OFlag, openat};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 
 use crate::common::{Holder, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end};
@@ -269,33 +274,42 @@ fn whoever_comes_while_a_lock_directory_is_made_gets_in() {
     if !is_root("users that share a directory") {
         return;
     }
-    // Slow before and after: there is no moment in which others, or the same user's next gtlock, are kept out.
+    // Stopped on the way: there is no moment in which others, or the same user's next gtlock, are kept out.
     for step in ["mkdirat", "getdents64"] {
         let (above, dir) = directory(0o1777, 0, 0);
         fs::set_permissions(above.path(), Permissions::from_mode(0o777)).expect("it is ours");
         let trace = above.path().join("trace");
-        let mut slow = process("setpriv");
-        slow.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
-        slow.args(["sh", "-c", r#"umask 077; exec "$@""#, "sh", "strace"])
-            .arg("-fo")
+        let mut stopped = process("setpriv");
+        stopped.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
+        stopped
+            .args(["sh", "-c", r#"umask 077; exec "$@""#, "sh", "strace", "-fo"])
             .arg(&trace)
-            .arg(format!("-einject={step}:delay_enter=500000:when=1"));
-        slow.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write"]).arg(dir.join("a"));
-        let Ok(mut slow) = slow.spawn() else { return skip("a slow making", "no strace") };
-        let is_hit = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains(step));
+            .arg(format!("-einject={step}:signal=STOP:when=1"));
+        stopped.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write"]).arg(dir.join("a"));
+        let Ok(mut stopped) = stopped.spawn() else { return skip("a stop on the way", "no strace") };
+        let is_hit = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("stopped by SIGSTOP"));
         let mut has_ended = None;
-        crate::common::eventually("it is slow", || {
-            has_ended = slow.try_wait().expect("it is ours");
+        crate::common::eventually("it stops", || {
+            has_ended = stopped.try_wait().expect("it is ours");
             is_hit() || has_ended.is_some()
         });
         if has_ended.is_some() {
-            return skip("a slow making", "strace may not trace");
+            return skip("a stop on the way", "strace may not trace");
         }
-        for user in [ALICE, BOB] {
-            locks(under_umask(user, "077"), &dir.join(user.to_string()));
+        let come = |user: u32| {
+            let mut gtlock = under_umask(user, "077");
+            gtlock.args(["try", "--write"]).arg(dir.join(user.to_string()));
+            to_its_end(gtlock).output().expect("it runs")
+        };
+        let meanwhile = [ALICE, BOB].map(come);
+        let traced =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", stopped.id())).expect("it is there");
+        let gtlock = Pid::from_raw(traced.trim().parse().expect("one process"));
+        kill(gtlock, Signal::SIGCONT).expect("it is stopped");
+        assert!(crate::common::end_of(&mut stopped).success());
+        for output in meanwhile {
+            assert!(output.status.success() && output.stderr.is_empty(), "{step}: {output:?}");
         }
-        assert!(slow.try_wait().expect("it is ours").is_none(), "{step}: they came meanwhile");
-        assert!(crate::common::end_of(&mut slow).success());
         assert_eq!(rights(&dir.join(".gastown/locks")).0, 0o1777, "{step}");
         locks(under_umask(BOB, "077"), &dir.join("later"));
         assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1, "nothing is left aside");
@@ -400,7 +414,7 @@ fn a_link_that_comes_while_a_chosen_lock_directory_is_made_is_not_followed() {
     fs::create_dir(&elsewhere).expect("it can be made");
     let trace = above.path().join("trace");
     let mut run = process("strace");
-    run.arg("-o").arg(&trace).args(["-e", "inject=mkdir,mkdirat:delay_enter=500000:when=1"]);
+    run.arg("-o").arg(&trace).args(["-e", "inject=mkdir,mkdirat:delay_enter=2000000:when=1"]);
     run.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write", "state.json", "--lock-dir"]);
     run.arg(dir.join("new/locks")).current_dir(above.path()).stderr(std::process::Stdio::null());
     let Ok(mut run) = run.spawn() else { return skip("a slow making", "no strace") };
@@ -496,6 +510,7 @@ fn a_path_of_proc_leads_where_it_says_or_to_an_error() {
     let other = Holder::start(&mut inside);
     let by_cwd = format!("/proc/{}/cwd/other.json", other.pid());
     gtlock().args(["try", "-q", "--write", &by_cwd]).assert().code(75);
+    gtlock().args(["status", &by_cwd]).assert().stdout(predicate::str::contains(other.pid().to_string()));
     assert!(other.release().success());
     assert!(holder.release().success());
     // An open file has no name to lock, but can be locked itself.
@@ -509,12 +524,49 @@ fn a_path_of_proc_leads_where_it_says_or_to_an_error() {
 #[test]
 fn a_path_too_long_for_the_system_works_where_its_relative_form_does() {
     let (dir, _) = data();
-    let mut long = dir.path().to_owned();
-    let script = r#"cd "$1"; n=0; while [ $n -lt 20 ]; do mkdir "$2"; cd "$2"; n=$((n + 1)); done
-        gtlock run --write state.json -- sh -c 'gtlock try -q --write "$1"; echo $?' sh "$3/state.json""#;
     let name = "d".repeat(250);
-    (0..20).for_each(|_| long.push(&name));
-    let mut shell = process("sh");
-    shell.args(["-c", script, "sh"]).arg(dir.path()).arg(&name).arg(&long);
-    to_its_end(shell).assert().success().stdout(predicate::in_iter(["75\n", "125\n"]));
+    let mut path = dir.path().to_owned();
+    let mut deepest = std::os::fd::OwnedFd::from(fs::File::open(&path).expect("it is there"));
+    for _ in 0..20 {
+        path.push(&name);
+        mkdirat(&deepest, name.as_str(), Mode::S_IRWXU).expect("it is ours");
+        deepest = openat(&deepest, name.as_str(), OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .expect("it was made");
+    }
+    let absolute = path.join("state.json");
+    let mut relative = gtlock_process();
+    relative.args(["run", "--write", "state.json"]);
+    let holder = Holder::start(relative.current_dir(format!("/proc/self/fd/{}", deepest.as_raw_fd())));
+    gtlock().args(["try", "-q", "--write"]).arg(&absolute).assert().code(75);
+    let is_shown = predicate::str::contains(holder.pid().to_string());
+    gtlock().arg("status").arg(&absolute).assert().success().stdout(is_shown);
+    assert!(holder.release().success());
+    let mut reader = gtlock();
+    reader.args(["run", "-v", "--read"]).arg(&absolute).args(["--", "true"]);
+    reader.assert().success().stderr(predicate::str::contains("without a record").not());
+}
+
+#[test]
+fn a_lock_of_another_mount_namespace_is_not_taken_for_its_namesake_here() {
+    let (dir, _) = data();
+    let other = dir.path().join("other");
+    fs::create_dir(&other).expect("it can be made");
+    let here = dir.path().join("here");
+    fs::create_dir(&here).expect("it can be made");
+    let inside = |command: &[&str]| {
+        let mut inside = process("unshare");
+        let script = r#"mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@""#;
+        inside.args(["-rm", "sh", "-c", script, "sh"]).arg(&other).arg(&here).args(command);
+        inside
+    };
+    if !inside(&["true"]).status().is_ok_and(|status| status.success()) {
+        return skip("another mount namespace", "none can be made here");
+    }
+    let gtlock_path = assert_cmd::cargo::cargo_bin!("gtlock").to_str().expect("a path in text");
+    let holder = Holder::start(inside(&[gtlock_path, "run", "--write"]).arg(here.join("x")));
+    let there = format!("/proc/{}/root{}", holder.pid(), here.join("x").display());
+    gtlock().args(["try", "-q", "--write", &there]).assert().code(75);
+    gtlock().args(["status", &there]).assert().stdout(predicate::str::contains("held"));
+    gtlock().args(["status"]).arg(here.join("x")).assert().stdout(predicate::str::contains("free"));
+    assert!(holder.release().success());
 }

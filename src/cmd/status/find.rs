@@ -1,6 +1,5 @@
 //! Which locks `status` is asked about.
 
-use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -110,13 +109,13 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
 
 /// Whether there is a directory at a path; an error if that cannot be told.
 fn is_directory(path: &Path) -> Result<bool, Error> {
-    Ok(at(path, path.metadata())?.is_some_and(|metadata| metadata.is_dir()))
+    Ok(at(path, sys::Dir::open(path).map(Some))?.is_some())
 }
 
 /// Whether there is anything at the path of a lock directory, be it a link to nothing; an error if that cannot be
 /// told.
 fn is_there(locks: &Path) -> Result<bool, Error> {
-    Ok(at(locks, locks.symlink_metadata())?.is_some() || leads_nowhere(locks))
+    Ok(at(locks, sys::stat_path(locks))?.is_some() || leads_nowhere(locks))
 }
 
 /// Whether a lock directory, or the one above it, is a link to nothing.
@@ -124,34 +123,24 @@ fn leads_nowhere(locks: &Path) -> bool {
     locks.ancestors().take(2).any(lock::is_dangling)
 }
 
-fn at(path: &Path, metadata: io::Result<Metadata>) -> Result<Option<Metadata>, Error> {
-    match metadata {
-        Ok(metadata) => Ok(Some(metadata)),
+fn at<T>(path: &Path, found: io::Result<Option<T>>) -> Result<Option<T>, Error> {
+    match found {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Error::Io { path: path.to_owned(), error }),
+        found => found.map_err(|error| Error::Io { path: path.to_owned(), error }),
     }
 }
 
 /// The locks in a lock directory, by name. None if there is no such directory.
 fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
-    let fail = |error| Err(Error::Io { path: dir.to_owned(), error });
-    let entries = match std::fs::read_dir(dir) {
+    let entries = match sys::Dir::open(dir).and_then(|dir| dir.entries()?.collect::<io::Result<Vec<_>>>()) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound && !leads_nowhere(dir) => return Vec::new(),
-        Err(e) => return vec![fail(e)],
+        Err(error) => return vec![Err(Error::Io { path: dir.to_owned(), error })],
     };
-    let mut names = Vec::new();
-    let mut failed = Vec::new();
-    for entry in entries {
-        match entry {
-            Ok(entry) => names.push(entry.file_name()),
-            Err(e) => failed.push(fail(e)),
-        }
-    }
+    let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
     names.retain(|name| name.as_encoded_bytes().ends_with(b".lock"));
     names.sort_unstable();
-    let found = names.into_iter().map(|name| Ok(Asked::listed(dir.join(name))));
-    found.chain(failed).collect()
+    names.into_iter().map(|name| Ok(Asked::listed(dir.join(name)))).collect()
 }
 
 /// Takes back what only helps to lock a file: `status` just looks.
@@ -165,8 +154,7 @@ pub fn without_advice(error: &mut Error) {
 
 /// Whether a path that was named is neither there nor locked: it may be misspelt.
 pub fn is_unknown(path: &Path, args: &StatusArgs) -> bool {
-    let is_missing =
-        |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    let is_missing = |path: &Path| matches!(sys::stat_path(path), Ok(None));
     let mut data = Request::shared(path);
     if let Some(dir) = &args.lock_dir {
         data = data.lock_dir(dir);

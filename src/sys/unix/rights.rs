@@ -88,22 +88,30 @@ fn without_group(bits: mode_t) -> mode_t {
 impl Dir {
     /// Makes a file that is not there. Whoever may write in this directory may read and write it.
     pub(super) fn make_file(&self, name: &OsStr) -> nix::Result<File> {
-        let rights = Rights::of(self)?;
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-        let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS);
-        let bits = rights.of_file();
-        let file = File::from(without_umask(|| openat(&self.0, name, flags, rights.at_first(bits)))?);
-        rights.give(&file, bits)?;
-        Ok(file)
+        without_umask(|| self.make_lock(name))
     }
 
     /// Makes what is missing of the directories of a path, and in the last of them, if it was missing, a file. Whoever may
     /// write in the directory in which they are made may do so in them.
     pub fn make_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
+        without_umask(|| self.make_each_below(path, file))
+    }
+
+    fn make_lock(&self, name: &OsStr) -> nix::Result<File> {
+        let rights = Rights::of(self)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS);
+        let bits = rights.of_file();
+        let file = File::from(openat(&self.0, name, flags, rights.at_first(bits))?);
+        rights.give(&file, bits)?;
+        Ok(file)
+    }
+
+    fn make_each_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
         let [first, rest @ ..] = path else { return Ok(()) };
         let rights = Rights::of(self)?;
         let bits = rights.of_directory();
-        let is_made = match without_umask(|| mkdirat(&self.0, *first, rights.at_first(bits))) {
+        let is_made = match mkdirat(&self.0, *first, rights.at_first(bits)) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
             // It may be there all the same, in a directory in which nothing may be made.
@@ -115,9 +123,9 @@ impl Dir {
         let dir = self.open_in(first.as_ref())?;
         if is_made && rest.is_empty() {
             // It is of no importance: a lock works without.
-            let _ = dir.make_file(file.0.as_ref()).map(|made| write_at_start(&made, file.1));
+            let _ = dir.make_lock(file.0.as_ref()).map(|made| write_at_start(&made, file.1));
         }
-        dir.make_below(rest, file)
+        dir.make_each_below(rest, file)
     }
 
     /// Opens a directory that this process has just made; `None` if there is more in it than is to be made there next.
@@ -142,7 +150,7 @@ impl Dir {
 /// In a thread of its own, as other threads of this process are to keep theirs. Where that is not to be had, what the
 /// umask takes is given later.
 #[cfg(target_os = "linux")]
-fn without_umask<T: Send>(make: impl Fn() -> nix::Result<T> + Sync) -> nix::Result<T> {
+fn without_umask<T: Send>(make: impl Fn() -> T + Sync) -> T {
     use nix::sched::{CloneFlags, unshare};
     let make_there = || {
         unshare(CloneFlags::CLONE_FS).ok()?;
@@ -157,6 +165,6 @@ fn without_umask<T: Send>(make: impl Fn() -> nix::Result<T> + Sync) -> nix::Resu
 }
 
 #[cfg(not(target_os = "linux"))]
-fn without_umask<T>(make: impl Fn() -> nix::Result<T>) -> nix::Result<T> {
+fn without_umask<T>(make: impl Fn() -> T) -> T {
     make()
 }
