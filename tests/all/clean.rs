@@ -285,7 +285,7 @@ fn a_directory_that_is_replaced_by_a_link_while_it_is_opened_leads_nowhere_else(
     let trace = dir.path().join("trace");
     // Slow between the look at its name and the opening.
     let mut clean = crate::common::process("strace");
-    clean.arg("-o").arg(&trace).arg("-P").arg(&locks).args(["-e", "inject=openat:delay_enter=300000"]);
+    clean.arg("-o").arg(&trace).arg("-P").arg(&locks).args(["-e", "inject=openat:delay_enter=1000000"]);
     clean.arg(assert_cmd::cargo::cargo_bin!("gtlock")).arg("clean").arg(&locks);
     let mut clean = clean
         .stdout(std::process::Stdio::null())

@@ -582,7 +582,7 @@ fn clean_holds_the_lock_until_the_file_is_gone() {
     let trace = scene.dir.path().join("trace");
     // Slow in between: whoever asks for the lock now gets it in that time, if it is not held.
     let mut clean = process("strace");
-    clean.arg("-o").arg(&trace).args(["-e", "inject=unlinkat:delay_enter=300000"]);
+    clean.arg("-o").arg(&trace).args(["-e", "inject=unlinkat:delay_enter=2000000"]);
     clean.arg(cargo_bin!("gtlock")).args(["clean", "-q"]).arg(scene.lock().parent().expect("a directory"));
     let mut clean = clean.spawn().expect("strace starts");
     crate::common::eventually("clean has locked it", || {
