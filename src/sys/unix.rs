@@ -23,6 +23,7 @@ mod attributes;
 mod child;
 mod dir;
 mod interrupt;
+mod link;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(not(target_os = "linux"))]
@@ -36,8 +37,9 @@ mod start;
 #[cfg(target_os = "linux")]
 pub mod places;
 
-pub use dir::{Dir, Link};
+pub use dir::Dir;
 pub use interrupt::{Interruptible, can_interrupt, start_quietly};
+pub use link::Link;
 /// The path of a file without links.
 pub use std::fs::canonicalize;
 

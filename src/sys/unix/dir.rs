@@ -10,34 +10,20 @@ use std::path::{Component, Path};
 
 use nix::dir::Type;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, readlinkat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::super::{Entry, Missing, Stat};
 use super::LOCK_FLAGS;
-
-/// How many symbolic links one path may lead through, as in Linux.
-pub const MAX_LINKS: usize = 40;
+use super::link::{Link, MAX_LINKS, link};
 
 /// How a directory is opened to work through it: to look into it is not asked for.
 #[cfg(target_os = "linux")]
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 const HANDLE: OFlag = OFlag::O_NONBLOCK.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
-
-/// What is in the place of a name that may be a symbolic link.
-#[derive(Debug)]
-pub enum Link {
-    /// Anything else, or nothing.
-    None,
-    /// A link with this text.
-    To(OsString),
-    /// A link of `/proc`, whose text is not where it leads: only the kernel can follow it.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there are none"))]
-    Magic,
-}
 
 /// An open directory.
 #[derive(Debug)]
@@ -190,7 +176,7 @@ impl Dir {
     }
 }
 
-fn kind_of(stat: &FileStat) -> SFlag {
+pub(super) fn kind_of(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
@@ -278,60 +264,4 @@ fn walk(base: BorrowedFd<'_>, path: &Path, missing: Missing) -> io::Result<Dir> 
 fn push(left: &mut Vec<OsString>, path: &Path) {
     let names = path.components().filter(|component| *component != Component::CurDir);
     left.extend(names.rev().map(|component| component.as_os_str().to_owned()));
-}
-
-fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
-    match readlinkat(dir, name) {
-        Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
-        text => text?, // a link: it is looked at with more care
-    };
-    // The link itself is opened where that can be done, so that its owner and its text are of one link.
-    #[cfg(target_os = "linux")]
-    let opened = match openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
-        opened => opened?,
-    };
-    #[cfg(target_os = "linux")]
-    let (opened, text_in) = (opened.as_fd(), OsStr::new(""));
-    #[cfg(not(target_os = "linux"))]
-    let (opened, text_in) = (dir, name);
-    let stat = match fstatat(opened, text_in, at_link()) {
-        Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
-        stat => stat?,
-    };
-    if kind_of(&stat) != SFlag::S_IFLNK {
-        return Ok(Link::None);
-    }
-    #[cfg(target_os = "linux")]
-    if nix::sys::statfs::fstatfs(opened)?.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
-        return Ok(Link::Magic);
-    }
-    let there = fstat(dir)?;
-    let shared = libc::S_ISVTX | libc::S_IWOTH;
-    let is_strangers = stat.st_uid != geteuid().as_raw() && stat.st_uid != there.st_uid;
-    if there.st_mode & shared == shared && is_strangers {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            format!(
-                "{} is a symbolic link of user {} in a sticky directory, which is not followed; name the file \
-                 that it leads to",
-                crate::escape::Escaped::new(name),
-                stat.st_uid
-            ),
-        ));
-    }
-    match readlinkat(opened, text_in) {
-        Err(Errno::ENOENT | Errno::EINVAL) => Ok(Link::None), // replaced since
-        text => Ok(Link::To(text?)),
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn at_link() -> AtFlags {
-    AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW
-}
-
-#[cfg(not(target_os = "linux"))]
-fn at_link() -> AtFlags {
-    AtFlags::AT_SYMLINK_NOFOLLOW
 }

@@ -12,7 +12,8 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::Mode;
 use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, unlinkat};
 
-use super::dir::{Dir, Link, MAX_LINKS};
+use super::dir::Dir;
+use super::link::{Link, MAX_LINKS};
 use super::{LOCK_FLAGS, stat};
 use crate::sys::Secrecy;
 
