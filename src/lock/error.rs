@@ -133,3 +133,74 @@ pub fn replaced_too_often(path: &Path) -> Error {
         ),
     )
 }
+
+/// The error for a directory that is a symbolic link to nothing.
+pub fn leads_nowhere(link: &Path) -> Error {
+    Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
+}
+
+/// The error for something that this user may not make in a directory.
+pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
+    if error.raw_os_error().is_none() {
+        return Error::io(path, error); // a link that gtlock itself does not follow
+    }
+    let locks = path.ancestors().find(|path| path.ends_with("locks")).unwrap_or(path);
+    match (error.kind(), dir.owner()) {
+        (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(
+            path,
+            "cannot be made on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
+             file itself with --direct",
+        ),
+        (io::ErrorKind::PermissionDenied, Ok(owner)) => Error::invalid(
+            path,
+            format!(
+                "cannot be made: the directory belongs to user {owner} and this user may not write there; have it \
+                 made for all with install -d -m 1777 {}, or choose another --lock-dir",
+                Escaped::new(locks)
+            ),
+        ),
+        _ => Error::io(path, error),
+    }
+}
+
+/// The error for something that is there and that this user may not open.
+pub fn not_open(path: &Path, error: io::Error, owner: u32) -> Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Error::invalid(
+            path,
+            format!(
+                "belongs to user {owner} and may not be opened by this one; have it removed, or opened with chmod, or \
+                 choose another --lock-dir"
+            ),
+        ),
+        _ => Error::io(path, error),
+    }
+}
+
+/// As [`not_allowed`], for a directory that was chosen, or one above it.
+pub fn not_allowed_below(path: &Path, error: io::Error) -> Error {
+    let above = path.ancestors().skip(1).map(|path| if path == "" { Path::new(".") } else { path });
+    match above.map(Dir::open).find_map(Result::ok) {
+        Some(dir) => not_allowed(path, error, &dir),
+        None => Error::io(path, error),
+    }
+}
+
+/// The error for a data file that is in a lock directory.
+pub fn inside_lock_dir(named: &Path) -> Error {
+    Error::invalid(
+        named,
+        "is inside a lock directory; name the data file that it guards, gtlock finds the lock",
+    )
+}
+
+/// The error for a data file whose directory is missing.
+pub fn no_data_directory(data: &Path, dir: &Path) -> Error {
+    Error::invalid(data, format!("its directory {} does not exist; create it first", Escaped::new(dir)))
+}
+
+/// The error for a lock directory that is a file, or below one.
+pub fn no_directory(locks: &Path) -> Error {
+    let file = locks.ancestors().find(|path| path.exists()).unwrap_or(locks);
+    Error::invalid(file, "is not a directory; move it away, or choose another --lock-dir")
+}

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::error::{Error, foreign, not_a_lock_file, replaced_too_often};
-use super::path::{Spot, no_directory, not_allowed, not_open};
+use super::error::{
+    Error, foreign, no_directory, not_a_lock_file, not_allowed, not_open, replaced_too_often,
+};
+use super::path::Spot;
 use super::{Kind, Target, record};
 use crate::sys::{self, FileId, Missing, Stat};
 
