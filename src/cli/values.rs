@@ -106,7 +106,10 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     } else if text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M") {
         Err("M would be months, 1m is a minute".to_owned())
     } else {
-        humantime::parse_duration(text).map_err(|e| e.to_string())
+        humantime::parse_duration(text).map_err(|e| match e {
+            humantime::DurationError::NumberExpected(_) => "not a time".to_owned(),
+            e => e.to_string(),
+        })
     }
 }
 

@@ -112,12 +112,17 @@ fn subcommand(error: &clap::Error, given: &OsStr, words: &[OsString]) -> Remedy 
         Some((_, Means::Is(meant))) => return with_subcommand(meant, words),
         None => {}
     }
+    let small = given.to_ascii_lowercase();
+    if let Some(small) = small.to_str().filter(|small| is_subcommand(small)) {
+        return with_subcommand(&[small], words);
+    }
     let similar = match error.get(ContextKind::SuggestedSubcommand) {
         Some(ContextValue::String(similar)) => Some(similar),
         Some(ContextValue::Strings(similar)) => similar.last(),
         _ => None,
     };
-    match similar {
+    let is_like = |similar: &&String| similar.as_bytes().first() == given.as_encoded_bytes().first();
+    match similar.filter(is_like) {
         Some(similar) if !is_file(given) => with_subcommand(&[similar], words),
         None if words.len() == 2 && !is_file(given) => {
             Remedy::Hint("use run, try, update, status, clean or report")
@@ -134,8 +139,12 @@ fn hint(error: &clap::Error, subcommand: Option<&str>) -> Option<&'static str> {
     });
     match known {
         Some((_, _, hint)) => Some(hint),
+        None if argument == "---" => Some("the command goes after --"),
         None if subcommand.is_none() => {
             Some("an option goes after its subcommand, as in gtlock run --write FILE -- COMMAND")
+        }
+        None if name == "update" && !argument.starts_with('-') => {
+            Some("update rewrites one file; the filter goes after --")
         }
         None if argument.starts_with('-') || !LOCKING.contains(&name) => None,
         None => Some("a file goes after --write or --read, a command after --"),

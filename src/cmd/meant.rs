@@ -1,5 +1,6 @@
 //! The command line that was meant by one that gtlock does not accept. clap reads both.
 
+use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, value_parser};
 
 use crate::cli::{Cli, LockArgs};
+use crate::sys::is_executable;
 
 /// The subcommands that lock.
 pub const LOCKING: &[&str] = &["run", "try"];
@@ -23,6 +25,13 @@ pub fn is_number(word: &OsStr) -> bool {
     word.to_str().is_some_and(|word| word.parse::<u16>().is_ok())
 }
 
+/// Whether a word is a command that is found, and no file here.
+fn is_command(word: &OsStr) -> bool {
+    let is_word = !word.is_empty() && !word.as_encoded_bytes().contains(&b'/') && !Path::new(word).exists();
+    let path = env::var_os("PATH").unwrap_or_default();
+    is_word && env::split_paths(&path).any(|dir| dir.join(word).metadata().is_ok_and(|it| is_executable(&it)))
+}
+
 /// Whether gtlock accepts a command line.
 #[must_use]
 pub fn is_accepted(words: &[OsString]) -> bool {
@@ -32,7 +41,7 @@ pub fn is_accepted(words: &[OsString]) -> bool {
 /// A command line that gtlock accepts, and that means what these words mean to flock(1) or were to mean here.
 #[must_use]
 pub fn meant(words: &[OsString]) -> Option<Vec<OsString>> {
-    let meant = moved(words).or_else(|| read(words)).or_else(|| status(words));
+    let meant = moved(words).or_else(|| doubled(words)).or_else(|| read(words)).or_else(|| status(words));
     meant.filter(|meant| meant != words && is_accepted(meant))
 }
 
@@ -44,6 +53,19 @@ fn moved(words: &[OsString]) -> Option<Vec<OsString>> {
     let subcommand = moved.remove(at);
     moved.insert(1, subcommand);
     is_accepted(&moved).then_some(moved)
+}
+
+/// The same with two dashes before the long options that have one.
+fn doubled(words: &[OsString]) -> Option<Vec<OsString>> {
+    let options = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let double = |(at, word): (usize, &OsString)| match word.to_str() {
+        Some(text) if at < options && text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => {
+            format!("-{text}").into()
+        }
+        _ => word.clone(),
+    };
+    let doubled: Vec<_> = words.iter().enumerate().map(double).collect();
+    (doubled != words && is_accepted(&doubled)).then_some(doubled)
 }
 
 /// The same as a request for status.
@@ -86,7 +108,11 @@ fn read(words: &[OsString]) -> Option<Vec<OsString>> {
         Some((flock, shared_options(&matches), file))
     };
     let (mut flock, mut options, mut file) = parse(Command::new("gtlock"))?;
-    if !flock.lock.names_any() {
+    let begins_command = subcommand.is_some() && words.first().is_some_and(|word| word == "--")
+        || flock.command.first().is_some_and(|word| is_command(word));
+    if !flock.lock.names_any() && begins_command {
+        file = Some("FILE".into());
+    } else if !flock.lock.names_any() {
         let first = Arg::new("file").value_parser(value_parser!(OsString));
         (flock, options, file) = parse(Command::new("flock").arg(first))?;
     }

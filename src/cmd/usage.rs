@@ -58,6 +58,12 @@ fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
     {
         return needs;
     }
+    if error.kind() == ErrorKind::MissingRequiredArgument
+        && let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
+        && let Some(lacks) = missing.first().and_then(|missing| lacks(missing))
+    {
+        return lacks.to_owned();
+    }
     let rendered = error.render().to_string();
     let told = rendered.split("\n\nUsage: ").next().unwrap_or_default();
     let told = told.split("\n\nFor more information").next().unwrap_or_default();
@@ -69,10 +75,21 @@ fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
     Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string()
 }
 
+/// What it means that an argument is missing; clap shows them as `<FILTER>...`.
+fn lacks(argument: &str) -> Option<&'static str> {
+    match argument {
+        "<FILE>" => Some("no file named; use gtlock update FILE -- FILTER"),
+        "<FILTER>..." => Some("no filter to run; name it after --, as in gtlock update FILE -- jq ."),
+        "--max-hold <TIME>" => Some("--kill-after needs --max-hold TIME: it counts from there"),
+        _ => None,
+    }
+}
+
 /// What an option without its value needs; clap shows the option as `--write <FILE>`.
 fn needs(option: &str) -> Option<String> {
     let (name, value) = option.split_once(' ')?;
     let value = match value.trim_matches(['<', '>', '[', ']']) {
+        "FILE" if name == "--log" => "a file, such as locks.log",
         "FILE" => "a file, such as state.json",
         "OUT" => "a file, such as report.html",
         "DIR" => "a directory, such as locks",

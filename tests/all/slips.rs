@@ -77,6 +77,21 @@ fn the_forms_of_flock_are_answered_with_the_whole_command() {
 }
 
 #[test]
+fn a_command_without_a_file_is_not_taken_for_one() {
+    let (dir, _) = data();
+    for (typed, instead) in [
+        ("run -- echo hi", "run --write FILE -- echo hi"),
+        ("run echo hi", "run --write FILE -- echo hi"),
+        ("try -- sh -c true", "try --write FILE -- sh -c true"),
+        ("echo hi", "run --write FILE -- echo hi"),
+    ] {
+        corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
+    }
+    fs::write(dir.path().join("echo"), "").expect("it can be written");
+    corrected(dir.path(), "gtlock run echo ls", "gtlock run --write echo -- ls");
+}
+
+#[test]
 fn words_in_the_wrong_place_are_put_right() {
     let (dir, _) = data();
     for (typed, instead) in [
@@ -95,6 +110,8 @@ fn words_in_the_wrong_place_are_put_right() {
         ("run --write state.json -c 'echo hi'", "run --write state.json -- sh -c 'echo hi'"),
         ("run --write state.json", "run --write state.json -- COMMAND"),
         ("run --write state.json --", "run --write state.json -- COMMAND"),
+        ("run -write state.json -- grep -rn x", "run --write state.json -- grep -rn x"),
+        ("RUN --write state.json -- true", "run --write state.json -- true"),
         ("try state.json", "try --write state.json"),
         ("try --timeout 5 --write state.json -- true", "run --timeout 5 --write state.json -- true"),
         ("try --wait=5 --read state.json -- true", "run --timeout 5 --read state.json -- true"),
@@ -147,6 +164,7 @@ fn other_tools_names_of_subcommands_are_known() {
             "completions zsh",
             "'completions'; completions and man pages are files of the package, in completions/ and man/ of the source (see gtlock --help)",
         ),
+        ("mutex state", "'mutex'; use gtlock run --write mutex -- state (see gtlock run --help)"),
         ("nonsense", "'nonsense'; use run, try, update, status, clean or report (see gtlock --help)"),
         ("help nonsense", "'nonsense' (see gtlock --help)"),
     ] {
@@ -164,6 +182,13 @@ fn each_option_says_what_it_needs() {
         ("run --write -- x", "--write needs a file, such as state.json"),
         ("run --write F --lock-dir -- x", "--lock-dir needs a directory, such as locks"),
         ("run --write-fd", "--write-fd needs the number of an open descriptor, such as 9"),
+        ("run --log --write F -- x", "--log needs a file, such as locks.log"),
+        ("run --kill-after 1 --write F -- x", "--kill-after needs --max-hold TIME: it counts from there"),
+        (
+            "run --max-hold x --write F -- x",
+            "invalid value 'x' for '--max-hold <TIME>': not a time; give a time like 30s, 5m or 2.5",
+        ),
+        ("run --write F --- x", "unexpected argument '---' found; the command goes after --"),
         ("run --write F -E -- x", "--conflict-exit-code needs an exit status, such as 0"),
         (
             "run --write F -E x -- x",
@@ -181,6 +206,16 @@ fn each_option_says_what_it_needs() {
         ),
     ] {
         refused(dir.path(), &format!("gtlock {typed}"), &format!("{said} (see gtlock run --help)"));
+    }
+    for (typed, said) in [
+        ("update", "no file named; use gtlock update FILE -- FILTER"),
+        ("update F", "no filter to run; name it after --, as in gtlock update FILE -- jq ."),
+        (
+            "update F G -- cat",
+            "unexpected argument 'G' found; update rewrites one file; the filter goes after --",
+        ),
+    ] {
+        refused(dir.path(), &format!("gtlock {typed}"), &format!("{said} (see gtlock update --help)"));
     }
     for (typed, said) in [
         (

@@ -25,15 +25,17 @@ use document::Document;
 pub fn report(args: &ReportArgs) -> anyhow::Result<Exit> {
     let logs = logs(args)?;
     let mut history = History::new(args);
-    let mut exit = Exit::Success;
+    let mut failed = 0;
     for log in &logs {
         if let Err(e) = history.read(log) {
-            exit = Exit::Failure;
+            failed += 1;
             report::say(&format!("{}: {e}", Escaped::new(log)));
         }
     }
-    history.show(args, &logs)?;
-    Ok(exit)
+    if failed < logs.len() {
+        history.show(args, &logs)?;
+    }
+    Ok(if failed == 0 { Exit::Success } else { Exit::Failure })
 }
 
 fn logs(args: &ReportArgs) -> anyhow::Result<Vec<PathBuf>> {

@@ -30,7 +30,7 @@ pub fn print(document: &Document<'_>) -> io::Result<()> {
 }
 
 fn write_summary(mut out: impl Write, document: &Document<'_>) -> io::Result<()> {
-    write!(out, "{} entries", document.entries)?;
+    write!(out, "{} {}", document.entries, if document.entries == 1 { "entry" } else { "entries" })?;
     if let (Some(from), Some(to)) = (document.from, document.to) {
         write!(out, " from {from} to {to} ({})", to.since(from))?;
     }
