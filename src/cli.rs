@@ -211,7 +211,7 @@ pub struct CommonArgs {
 
     /// End the command when it has held the locks for TIME, and exit with status 124.
     ///
-    /// It gets SIGTERM, and SIGKILL if it has not ended --kill-after later. What it leaves running keeps the locks
+    /// It gets SIGTERM, and SIGKILL --kill-after later if it still runs. What it leaves running keeps the locks
     /// until that has ended too. The time goes on while the machine sleeps.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
           requires = "command", help_heading = COMMAND)]

@@ -1,4 +1,4 @@
-//! `gtlock`: parses the command line, does what it says, and tells how it went.
+//! `gtlock`: parses the command line, runs the subcommand, and reports errors.
 #![cfg_attr(unix, no_main)]
 
 use std::ffi::OsString;

@@ -109,7 +109,7 @@ impl<'a> Journal<'a> {
             let (target, answered) = (locked.target().clone(), locked.taken().max(asked));
             // Who is found from now on came later.
             let holder = self.found(&target);
-            let outcome = Outcome::Kept; // as far as is known
+            let outcome = Outcome::Kept; // nothing else is known
             self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
             asked = answered;
         }

@@ -18,7 +18,7 @@ pub fn say(message: &str) {
 #[must_use]
 pub fn failed(error: &anyhow::Error) -> Exit {
     match error.downcast_ref::<io::Error>() {
-        Some(e) if e.kind() == io::ErrorKind::BrokenPipe => {} // whoever read our output has had enough
+        Some(e) if e.kind() == io::ErrorKind::BrokenPipe => {} // the reader of our output has closed it
         _ => say(&format!("{error:#}")),
     }
     Exit::Failure

@@ -23,7 +23,7 @@ use crate::update::{Durability, Original};
 /// What became of the copy of the filter's output.
 type Filled = Result<(), Error>;
 
-/// How long the output of a filter that has ended may stay open before that is told of.
+/// How long the output of a filter that has ended may stay open before gtlock prints a line about it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Rewrites a file by a filter.

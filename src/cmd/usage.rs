@@ -65,11 +65,11 @@ fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
         return lacks.to_owned();
     }
     let rendered = error.render().to_string();
-    let told = rendered.split("\n\nUsage: ").next().unwrap_or_default();
-    let told = told.split("\n\nFor more information").next().unwrap_or_default();
+    let message = rendered.split("\n\nUsage: ").next().unwrap_or_default();
+    let message = message.split("\n\nFor more information").next().unwrap_or_default();
     // Of clap's tips, one never helps here, and none where there is a remedy.
     let unwanted = if remedy.is_some() { "tip: " } else { "tip: to pass " };
-    let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines = lines.filter(|line| !line.starts_with(unwanted));
     let message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
     Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string()

@@ -143,7 +143,7 @@ impl Entry<'_> {
             .map_or_else(|| command.clone(), |label| format!("{}: {command}", shortened(label)))
     }
 
-    /// When it was over, as far as is known.
+    /// When it was over, if that is known.
     #[must_use]
     pub fn end(&self) -> Moment {
         self.asked.after(self.waited).after(self.held.unwrap_or_default())

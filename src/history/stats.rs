@@ -95,7 +95,7 @@ impl Stats {
         Some(number)
     }
 
-    /// The data file of a lock, as far as is known.
+    /// The data file of a lock, if it is known.
     #[must_use]
     pub fn data_of(&self, lock: &str) -> Option<&str> {
         self.index.get(lock).map(|&number| &*self.locks[number].data)

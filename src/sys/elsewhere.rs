@@ -1,4 +1,4 @@
-//! What only Linux tells about locks, where there is no Linux.
+//! What only Linux shows of locks, on other systems.
 
 #![allow(clippy::trivially_copy_pass_by_ref, reason = "same signatures as on Linux")]
 

@@ -1,4 +1,4 @@
-//! What Linux tells about locks in `/proc`: explanations only, since these tables are not atomic and
+//! What Linux shows of locks in `/proc`: explanations only, since these tables are not atomic and
 //! do not see into other PID namespaces.
 //!
 //! Nothing here hangs, whatever other processes have open. A descriptor on a dead FUSE or network mount

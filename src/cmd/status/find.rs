@@ -107,13 +107,13 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     }
 }
 
-/// Whether there is a directory at a path; an error if that cannot be told.
+/// Whether there is a directory at a path; an error if that cannot be found out.
 fn is_directory(path: &Path) -> Result<bool, Error> {
     Ok(at(path, sys::Dir::open(path).map(Some))?.is_some())
 }
 
 /// Whether there is anything at the path of a lock directory, be it a link to nothing; an error if that cannot be
-/// told.
+/// found out.
 fn is_there(locks: &Path) -> Result<bool, Error> {
     Ok(at(locks, sys::stat_path(locks))?.is_some() || leads_nowhere(locks))
 }

@@ -1,4 +1,4 @@
-//! Threads that wait in a system call and can be told to give up.
+//! Threads that wait in a system call and can be interrupted.
 //!
 //! A blocked flock(2) ends early for nothing but a signal. So the waiting thread, and no other, is sent one: SIGURG,
 //! which does nothing to a process that does not handle it. A process that does handle or ignore it keeps it, and its

@@ -1,4 +1,4 @@
-//! Who may use what is made in a directory: whoever may write there.
+//! Permissions of what is made in a directory: every user who may write there may use it.
 //!
 //! A lock that only its first user could open would keep everybody else from the data. So what is made gets the
 //! permission bits of the directory in which it is made, and its group; made by root, its owner too. Only what was
@@ -49,7 +49,7 @@ impl Rights {
     }
 
     fn of_file(self) -> mode_t {
-        let readable = (self.bits & 0o222) << 1; // whoever may write there may lock, and to lock is to open
+        let readable = (self.bits & 0o222) << 1; // who may write there may lock, and a lock file must be opened for that
         (self.bits | readable | 0o600) & OF_FILES
     }
 
@@ -64,7 +64,7 @@ impl Rights {
         Mode::from_bits_truncate(if has_group { bits } else { without_group(bits) })
     }
 
-    /// Gives them to what this process has just made, as far as the file system knows of them.
+    /// Gives them to what this process has just made, where the file system knows of them.
     fn give(self, made: impl AsFd, bits: mode_t) -> nix::Result<()> {
         let stat = fstat(&made)?;
         let has_group = stat.st_gid == self.group.as_raw() || fchown(&made, None, Some(self.group)).is_ok();
@@ -86,13 +86,13 @@ fn without_group(bits: mode_t) -> mode_t {
 }
 
 impl Dir {
-    /// Makes a file that is not there. Whoever may write in this directory may read and write it.
+    /// Makes a file that is not there. Every user who may write in this directory may read and write it.
     pub(super) fn make_file(&self, name: &OsStr) -> nix::Result<File> {
         without_umask(|| self.make_lock(name))
     }
 
-    /// Makes what is missing of the directories of a path, and in the last of them, if it was missing, a file. Whoever may
-    /// write in the directory in which they are made may do so in them.
+    /// Makes what is missing of the directories of a path, and in the last of them, if it was missing, a file. Every
+    /// user who may write in the directory in which they are made may do so in them.
     pub fn make_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
         without_umask(|| self.make_each_below(path, file))
     }

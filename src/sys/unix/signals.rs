@@ -97,7 +97,7 @@ fn sender(signal: &siginfo_t) -> Option<libc::pid_t> {
     (!by_kernel).then_some(pid)
 }
 
-/// Ends this process by the signal that ended its command, so that whoever waits for it sees the same
+/// Ends this process by the signal that ended its command, so that its parent sees the same
 /// (a shell's loop stops on Ctrl-C). Leaves no core file: the command's own is the one to read.
 /// Returns if the signal does not kill, as it does not process 1.
 pub fn die_of(signal: i32) {
