@@ -7,12 +7,10 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::fcntl::{OFlag, openat};
-use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, mkdirat};
-use nix::unistd::Pid;
 use predicates::prelude::*;
 
-use crate::common::{Holder, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end};
+use crate::common::{Holder, Stopped, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end};
 
 const ALICE: u32 = 4201;
 const BOB: u32 = 4202;
@@ -276,37 +274,20 @@ fn whoever_comes_while_a_lock_directory_is_made_gets_in() {
     }
     // Stopped on the way: there is no moment in which others, or the same user's next gtlock, are kept out.
     for step in ["mkdirat", "getdents64"] {
-        let (above, dir) = directory(0o1777, 0, 0);
-        fs::set_permissions(above.path(), Permissions::from_mode(0o777)).expect("it is ours");
-        let trace = above.path().join("trace");
-        let mut stopped = process("setpriv");
-        stopped.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
-        stopped
-            .args(["sh", "-c", r#"umask 077; exec "$@""#, "sh", "strace", "-fo"])
-            .arg(&trace)
-            .arg(format!("-einject={step}:signal=STOP:when=1"));
-        stopped.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(["try", "--write"]).arg(dir.join("a"));
-        let Ok(mut stopped) = stopped.spawn() else { return skip("a stop on the way", "no strace") };
-        let is_hit = || fs::read_to_string(&trace).is_ok_and(|trace| trace.contains("stopped by SIGSTOP"));
-        let mut has_ended = None;
-        crate::common::eventually("it stops", || {
-            has_ended = stopped.try_wait().expect("it is ours");
-            is_hit() || has_ended.is_some()
-        });
-        if has_ended.is_some() {
-            return skip("a stop on the way", "strace may not trace");
-        }
+        let (_above, dir) = directory(0o1777, 0, 0);
+        let mut slow = process("setpriv");
+        slow.args([format!("--reuid={ALICE}"), format!("--regid={ALICE}"), "--clear-groups".to_owned()]);
+        slow.args(["sh", "-c", r#"umask 077; exec "$@""#, "sh", "strace"]);
+        let data = dir.join("a");
+        let arguments = ["try".as_ref(), "--write".as_ref(), data.as_os_str()];
+        let Some(stopped) = Stopped::after(step, 1, &mut slow, &arguments) else { return };
         let come = |user: u32| {
             let mut gtlock = under_umask(user, "077");
             gtlock.args(["try", "--write"]).arg(dir.join(user.to_string()));
             to_its_end(gtlock).output().expect("it runs")
         };
         let meanwhile = [ALICE, BOB].map(come);
-        let traced =
-            fs::read_to_string(format!("/proc/{0}/task/{0}/children", stopped.id())).expect("it is there");
-        let gtlock = Pid::from_raw(traced.trim().parse().expect("one process"));
-        kill(gtlock, Signal::SIGCONT).expect("it is stopped");
-        assert!(crate::common::end_of(&mut stopped).success());
+        assert!(stopped.go_on().success());
         for output in meanwhile {
             assert!(output.status.success() && output.stderr.is_empty(), "{step}: {output:?}");
         }

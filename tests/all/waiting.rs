@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Holder, Lines, assert_free, data, end_of, gtlock, gtlock_process, lock_file, to_its_end,
+    Holder, Lines, Stopped, assert_free, data, end_of, gtlock, gtlock_process, lock_file, process, to_its_end,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -515,24 +515,11 @@ fn a_try_waits_for_a_passing_holder_of_a_lock_whose_record_names_nobody_alive() 
     end_of(&mut gone);
     for record in [String::new(), format!("{}\n", gone.id())] {
         fs::write(&lock, record).expect("it can be written");
-        // The holder passes once the try has the file open, or has ended, as it must have every time if it does not
-        // wait; now and then the machine may be too busy for its 50 ms.
-        crate::common::eventually("a try gets a lock that is held in passing", || {
-            let passing = hold(&data);
-            let mut request = gtlock_process();
-            let mut request = request.args(["try", "-q", "--write"]).arg(&data).spawn().expect("it starts");
-            let descriptors = format!("/proc/{}/fd", request.id());
-            let has_open = || {
-                let open = fs::read_dir(&descriptors).into_iter().flatten().filter_map(Result::ok);
-                open.filter_map(|fd| fs::read_link(fd.path()).ok())
-                    .any(|file| file.ends_with("state.json.lock"))
-            };
-            crate::common::eventually("it has the file open or has ended", || {
-                has_open() || request.try_wait().expect("it is ours").is_some()
-            });
-            drop(passing);
-            end_of(&mut request).success()
-        });
+        let passing = hold(&data);
+        let arguments = ["try".as_ref(), "-q".as_ref(), "--write".as_ref(), data.as_os_str()];
+        let Some(request) = Stopped::after("flock", 2, &mut process("strace"), &arguments) else { return };
+        drop(passing); // after its second look, which was refused like the first
+        assert!(request.go_on().success());
     }
 }
 

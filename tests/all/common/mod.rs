@@ -4,6 +4,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -198,6 +199,47 @@ pub fn unprivileged(program: impl AsRef<OsStr>, what: &str) -> Option<Command> {
 /// harness would hide.
 pub fn skip(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
+}
+
+/// A gtlock that strace has stopped after one of its system calls.
+pub struct Stopped {
+    strace: Child,
+    gtlock: nix::unistd::Pid,
+}
+
+impl Stopped {
+    /// Runs a gtlock, here without its program, until the call of this name and number has returned. `outer` runs strace;
+    /// it may be strace itself. `None` with a line if strace may not trace.
+    pub fn after(call: &str, which: usize, outer: &mut Command, arguments: &[&OsStr]) -> Option<Self> {
+        let trace = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::set_permissions(trace.path(), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+            .expect("it is ours");
+        outer.arg("-fo").arg(trace.path()).arg(format!("-einject={call}:signal=STOP:when={which}"));
+        outer.arg(assert_cmd::cargo::cargo_bin!("gtlock")).args(arguments);
+        let Ok(mut strace) = outer.spawn() else {
+            skip(&format!("a stop after {call}"), "no strace");
+            return None;
+        };
+        let mut has_ended = None;
+        eventually("it stops", || {
+            has_ended = strace.try_wait().expect("it is ours");
+            has_ended.is_some()
+                || fs::read_to_string(trace.path()).is_ok_and(|trace| trace.contains("stopped by SIGSTOP"))
+        });
+        if has_ended.is_some() {
+            skip(&format!("a stop after {call}"), "strace may not trace");
+            return None;
+        }
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id()));
+        let gtlock = children.expect("it is there").trim().parse().expect("one process");
+        Some(Self { strace, gtlock: nix::unistd::Pid::from_raw(gtlock) })
+    }
+
+    /// Lets it go on, and waits for its end.
+    pub fn go_on(mut self) -> ExitStatus {
+        nix::sys::signal::kill(self.gtlock, nix::sys::signal::Signal::SIGCONT).expect("it is stopped");
+        end_of(&mut self.strace)
+    }
 }
 
 /// A running `gtlock` that holds locks until it is told to release them, or dropped.
