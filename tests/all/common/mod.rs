@@ -74,11 +74,13 @@ pub fn shell(script: &str, data: &Path) -> Command {
 }
 
 /// Asserts that somebody holds the lock on a data file exclusively.
+#[track_caller]
 pub fn assert_held(data: &Path) {
     gtlock().args(["try", "--read"]).arg(data).assert().code(75).stdout("");
 }
 
 /// Asserts that nobody holds the lock on a data file.
+#[track_caller]
 pub fn assert_free(data: &Path) {
     gtlock().args(["try", "--write"]).arg(data).assert().success().stdout("").stderr("");
 }
@@ -91,6 +93,7 @@ pub fn to_its_end(command: Command) -> assert_cmd::Command {
 }
 
 /// Waits for a process to end.
+#[track_caller]
 pub fn end_of(process: &mut Child) -> ExitStatus {
     let mut status = None;
     eventually("the process ends", || {
@@ -101,6 +104,7 @@ pub fn end_of(process: &mut Child) -> ExitStatus {
 }
 
 /// Waits for something to come true.
+#[track_caller]
 pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_true() {
@@ -117,6 +121,7 @@ pub fn lock_file(data: &Path) -> PathBuf {
 }
 
 /// What `status --json` says of a data file's only lock.
+#[track_caller]
 pub fn status_of(data: &Path) -> serde_json::Value {
     let output = gtlock().args(["status", "--json"]).arg(data).assert().success().stderr("");
     let document: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).expect("JSON");
@@ -127,6 +132,7 @@ pub fn status_of(data: &Path) -> serde_json::Value {
 
 /// Returns once a process waits in line for the lock of a data file.
 #[cfg(target_os = "linux")]
+#[track_caller]
 pub fn waits_in_kernel(pid: u32, data: &Path) {
     eventually("it waits in line", || places(pid, data).next().is_some());
 }
@@ -251,21 +257,25 @@ pub struct Holder {
 
 impl Holder {
     /// Holds the lock on a data file exclusively.
+    #[track_caller]
     pub fn writer(data: &Path) -> Self {
         Self::start(gtlock_process().args(["run", "--write"]).arg(data))
     }
 
     /// Holds the lock on a data file shared.
+    #[track_caller]
     pub fn reader(data: &Path) -> Self {
         Self::start(gtlock_process().args(["run", "--read"]).arg(data))
     }
 
     /// Holds what a `gtlock run`, given here without its command, locks.
+    #[track_caller]
     pub fn start(gtlock: &mut Command) -> Self {
         Self::running(gtlock.args(["--", "cat"]))
     }
 
     /// Holds what a gtlock locks whose command, like cat, gives back lines and ends with its input.
+    #[track_caller]
     pub fn running(gtlock: &mut Command) -> Self {
         let mut gtlock = gtlock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("gtlock starts");
         let stdin = gtlock.stdin.take();
@@ -276,18 +286,21 @@ impl Holder {
     }
 
     /// Returns once the command has answered: while it runs, the locks are held.
+    #[track_caller]
     pub fn prove_held(&mut self) {
         self.send("held");
         assert_eq!(self.line(), "held");
     }
 
     /// Sends the command a line.
+    #[track_caller]
     pub fn send(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("only release takes it");
         writeln!(stdin, "{line}").expect("the command reads");
     }
 
     /// The next line that the command prints.
+    #[track_caller]
     pub fn line(&self) -> String {
         self.stdout.line()
     }
@@ -298,6 +311,7 @@ impl Holder {
     }
 
     /// Ends the command, and returns when gtlock has ended too.
+    #[track_caller]
     pub fn release(mut self) -> ExitStatus {
         self.stdin = None;
         self.end()
@@ -309,11 +323,13 @@ impl Holder {
     }
 
     /// Returns when gtlock has ended.
+    #[track_caller]
     pub fn end(&mut self) -> ExitStatus {
         end_of(&mut self.gtlock)
     }
 
     /// Kills gtlock, and gtlock only.
+    #[track_caller]
     pub fn kill(&mut self) {
         self.gtlock.kill().expect("it has not ended");
         self.end();
@@ -333,6 +349,7 @@ pub struct Lines(Receiver<String>);
 
 impl Lines {
     /// Reads on in the background, so that [`WATCHDOG`] can end the wait for a line.
+    #[track_caller]
     pub fn of(output: impl Read + Send + 'static) -> Self {
         let (send, lines) = mpsc::channel();
         thread::spawn(move || {
@@ -344,11 +361,13 @@ impl Lines {
     }
 
     /// The next line.
+    #[track_caller]
     pub fn line(&self) -> String {
         self.line_or_end().expect("a line before the end of the output")
     }
 
     /// The next line; `None` at the end of the output.
+    #[track_caller]
     pub fn line_or_end(&self) -> Option<String> {
         match self.0.recv_timeout(WATCHDOG) {
             Ok(line) => Some(line),
