@@ -1,13 +1,13 @@
 //! Every command in the README and in `docs/` does what it shows.
 //!
-//! Each block marked `sh` is run by bash in a scratch directory, with gtlock first on the path. What it
+//! Each block marked `sh` is run by bash, those of the README by zsh and fish too, in a scratch directory, with gtlock first on the path. What it
 //! prints is compared with the `text` block that follows it at once. Comments before the block can say
 //! `needs: PROGRAM` (without which it is skipped), `can: COMMAND` (likewise, if that fails), `varies: TEXT, TEXT`
 //! (parts of the output that stand for any other) and `in: repository` (where to run it, in place of the scratch
 //! directory). A block with a comment `file: NAME` is put there under that name for the blocks that follow
 //! under the same heading.
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -108,6 +108,17 @@ fn check(block: &Block) {
     }
 }
 
+/// The shells that a block is pasted into, with their arguments for a script.
+fn shells(block: &Block) -> impl Iterator<Item = &'static [&'static str]> {
+    const SHELLS: [&[&str]; 3] = [
+        &["bash", "-euo", "pipefail", "-c"],
+        &["zsh", "-feuo", "pipefail", "-c"],
+        &["fish", "--no-config", "-c"],
+    ];
+    let count = if block.file == "README.md" { SHELLS.len() } else { 1 };
+    SHELLS.into_iter().take(count).filter(|shell| shell[0] == "bash" || is_installed(shell[0]))
+}
+
 /// What a block does that it does not show, if anything.
 fn difference(block: &Block) -> Option<String> {
     if let Some(missing) = block.remarks("needs").find(|program| !is_installed(program)) {
@@ -121,17 +132,20 @@ fn difference(block: &Block) -> Option<String> {
             return None;
         }
     }
-    let (succeeded, printed) = run(block);
-    if !succeeded {
-        return Some(format!("the block fails:\n{printed}"));
-    }
-    let shown = block.output.as_ref()?;
-    let varies: Vec<&str> = block.remarks("varies").collect();
-    (!matches(shown, &printed, &varies)).then(|| format!("shows\n{shown}but prints\n{printed}"))
+    shells(block).find_map(|shell| {
+        let (succeeded, printed) = run(block, shell);
+        if !succeeded {
+            return Some(format!("the block fails in {}:\n{printed}", shell[0]));
+        }
+        let shown = block.output.as_ref()?;
+        let varies: Vec<&str> = block.remarks("varies").collect();
+        let differs = !matches(shown, &printed, &varies);
+        differs.then(|| format!("shows\n{shown}but {} prints\n{printed}", shell[0]))
+    })
 }
 
-/// Runs a block; tells whether it succeeded, and what it printed.
-fn run(block: &Block) -> (bool, String) {
+/// Runs a block; returns whether it succeeded, and what it printed.
+fn run(block: &Block, shell: &[&str]) -> (bool, String) {
     let scratch = tempfile::tempdir().expect("a scratch directory");
     for (name, content) in
         [("state.json", "{}\n"), ("update.sh", "#!/bin/sh\n"), ("refresh.sh", "#!/bin/sh\n")]
@@ -148,21 +162,28 @@ fn run(block: &Block) -> (bool, String) {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = std::iter::once(beside.to_owned()).chain(std::env::split_paths(&path));
     let in_repository = block.remarks("in").any(|place| place == "repository");
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c"])
-        .arg(format!("exec 2>&1\n{}", block.body))
+    let (mut reader, writer) = io::pipe().expect("a pipe");
+    let mut command = Command::new(shell[0]);
+    command
+        .args(&shell[1..])
+        .arg(&block.body)
         .current_dir(if in_repository { Path::new(REPOSITORY) } else { scratch.path() })
         .env("PATH", std::env::join_paths(dirs).expect("a path"))
         .env("HOME", scratch.path())
         .env_remove("XDG_DATA_HOME")
         .env_remove("GTLOCK_TIMEOUT")
         .stdin(Stdio::null())
-        .output()
-        .expect("bash can be run");
-    // On a busy machine a wait may last the two seconds after which it is told of.
-    let printed = String::from_utf8_lossy(&output.stdout);
+        .stdout(writer.try_clone().expect("a descriptor"))
+        .stderr(writer);
+    let mut running = command.spawn().expect("the shell can be run");
+    drop(command); // with its ends of the pipe
+    let mut printed = Vec::new();
+    reader.read_to_end(&mut printed).expect("the pipe can be read");
+    let status = running.wait().expect("it is ours");
+    // On a busy machine a wait may last the two seconds after which it is shown.
+    let printed = String::from_utf8_lossy(&printed);
     let is_wait = |line: &str| line.starts_with("gtlock: ") && line.contains(": waiting: ");
-    (output.status.success(), printed.split_inclusive('\n').filter(|line| !is_wait(line)).collect())
+    (status.success(), printed.split_inclusive('\n').filter(|line| !is_wait(line)).collect())
 }
 
 /// Whether the output is the one shown, but for the parts that vary and the width of columns.
