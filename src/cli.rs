@@ -11,7 +11,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::values::is_time;
-use self::values::{TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit};
+use self::values::{
+    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit, parse_slots,
+};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
@@ -43,9 +45,13 @@ impl Cli {
     /// What is wrong with it; or, as clap has it, the help or the version that was asked for.
     pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
         let cli = Self::try_parse_from(words)?;
-        match cli.action.missing() {
+        let error = |kind, wrong| Err(Self::command().error(kind, wrong));
+        if let Some(missing) = cli.action.missing() {
+            return error(ErrorKind::MissingRequiredArgument, missing);
+        }
+        match cli.action.contradiction() {
             None => Ok(cli),
-            Some(missing) => Err(Self::command().error(ErrorKind::MissingRequiredArgument, missing)),
+            Some(wrong) => error(ErrorKind::ArgumentConflict, wrong),
         }
     }
 }
@@ -61,6 +67,14 @@ impl Action {
             Self::Run(run) if run.command.is_empty() && lock.names_files() => {
                 Some("no command to run; name it after --")
             }
+            _ => None,
+        }
+    }
+
+    /// What goes together with nothing that could be done, and why.
+    fn contradiction(&self) -> Option<&'static str> {
+        match self {
+            Self::Run(RunArgs { lock, .. }) | Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
             _ => None,
         }
     }
@@ -127,6 +141,7 @@ const COMMAND: &str = "The command";
 const MESSAGES: &str = "Messages";
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, no writer.
@@ -136,6 +151,19 @@ pub struct LockArgs {
     /// Take an exclusive lock on FILE: nobody else may hold it.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
+
+    /// Of those who give this, let at most N hold the shared lock of --read FILE at once.
+    ///
+    /// Each gets a slot of its own, from 1 to N: the command finds its number in GTLOCK_SLOT. Readers without --slots
+    /// are not counted. A writer excludes them all.
+    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_slots, allow_negative_numbers = true,
+          help_heading = LOCKS)]
+    pub slots: Option<u32>,
+
+    /// Take K of the N slots, all at once: GTLOCK_SLOT has K numbers.
+    #[arg(long, value_name = "K", value_hint = ValueHint::Other, value_parser = parse_slots, allow_negative_numbers = true,
+          help_heading = LOCKS)]
+    pub take: Option<u32>,
 
     /// Lock the named files or directories themselves, as flock(1) does.
     ///
@@ -191,6 +219,36 @@ impl LockArgs {
     #[must_use]
     pub fn names_files(&self) -> bool {
         !self.read.is_empty() || !self.write.is_empty()
+    }
+
+    /// Whether all that is locked are lock files.
+    fn has_lock_files(&self) -> bool {
+        !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
+    }
+
+    fn contradiction(&self) -> Option<&'static str> {
+        let Some(limit) = self.slots else {
+            return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
+        };
+        if self.direct {
+            Some(
+                "--slots does not go with --direct: slots are bytes of a lock file, and data has none to spare",
+            )
+        } else if !self.has_lock_files() {
+            Some("--slots is for --read FILE: slots are bytes of a lock file, and a descriptor has none")
+        } else if !self.write.is_empty() {
+            Some(
+                "--slots is for one --read FILE alone: lock what --write names in a gtlock of its own, around this one",
+            )
+        } else if self.read.len() > 1 {
+            Some(
+                "--slots is for one --read FILE alone: lock the others in a gtlock of their own, around this one",
+            )
+        } else if self.take > Some(limit) {
+            Some("--take wants more slots than --slots has, which can never be: give it a smaller number")
+        } else {
+            None
+        }
     }
 }
 

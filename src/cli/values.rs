@@ -10,7 +10,7 @@ use clap::{Arg, Command};
 
 use super::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
-use crate::lock::Wait;
+use crate::lock::{Slots, Wait};
 
 /// Reads a timeout from the command line or from the environment, where an empty one is none.
 #[derive(Clone)]
@@ -93,6 +93,12 @@ pub fn parse_descriptor(text: &str) -> Result<i32, String> {
 /// Reads an exit status.
 pub fn parse_exit_status(text: &str) -> Result<u8, String> {
     text.parse().map_err(|_| "not an exit status; give a number from 0 to 255".to_owned())
+}
+
+/// Reads a number of slots.
+pub fn parse_slots(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (1..=Slots::MAX).contains(number));
+    number.ok_or_else(|| format!("give a number from 1 to {}", Slots::MAX))
 }
 
 /// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.

@@ -57,13 +57,19 @@ const SUBCOMMANDS: [(&[&str], Means); 12] = [
 ];
 
 /// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
-const OPTIONS: [(&[&str], &[&str], &str); 15] = [
+const OPTIONS: [(&[&str], &[&str], &str); 17] = [
     (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
     (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
     (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
     (LOCKING, &["-e", "-x", "--exclusive"], "a file to write goes after --write"),
     (LOCKING, &["-s", "--shared"], "a file to read goes after --read"),
     (LOCKING, &["-u", "--unlock"], "use --unlock-fd N"),
+    (
+        LOCKING,
+        &["-j", "--jobs", "--permits", "--count"],
+        "use --read FILE --slots N, which at most N hold at once",
+    ),
+    (&["update"], &["--slots", "--take"], "a file is rewritten by one at a time"),
     (LOCKING, &["-c", "--command"], "a command goes after --, as in -- sh -c 'COMMAND'"),
     (LOCKING, &["--fcntl"], "gtlock takes flock(2) locks only; fcntl(2) locks do not exclude them"),
     (LOOKING, &["-r", "--recurse"], "use -R, which finds every .gastown/locks below a directory"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::report;
 use crate::escape::Escaped;
-use crate::lock::{self, FileId, Holder, Inspection, Kind, Mode, State, Target};
+use crate::lock::{self, FileId, Holder, Inspection, Kind, Mode, Slots, State, Target};
 use crate::process::{Liveness, Processes};
 
 /// How much of a command line a message shows, in characters.
@@ -26,11 +26,14 @@ pub fn who_holds(target: &Target) -> String {
             let purpose = purpose(mode);
             let comma = if holders.iter().any(is_stopped) { "," } else { "" };
             let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
-            // Readers share: one that waits nevertheless stands behind a writer.
-            let turn = if mode == Mode::Shared && target.mode() == Mode::Shared {
-                ", and a writer waits"
-            } else {
-                ""
+            // Readers share: one that waits nevertheless lacks a slot or stands behind a writer.
+            let turn = match (mode, target.mode(), target.slots()) {
+                (Mode::Shared, Mode::Shared, None) => ", and a writer waits".to_owned(),
+                (Mode::Shared, _, Some(Slots { limit, .. })) => {
+                    let taken: usize = holders.iter().map(|holder| holder.slots.len()).sum();
+                    format!(", {taken} of {limit} slots taken")
+                }
+                _ => String::new(),
             };
             format!("held for {purpose} by {}{since}{turn}", names(&holders))
         }
@@ -100,16 +103,50 @@ pub fn command_of(words: &[OsString]) -> &[OsString] {
 /// The label that a gtlock was given.
 #[must_use]
 pub fn label(words: &[OsString]) -> Option<&str> {
+    value(words, "--label")
+}
+
+/// The slots that a gtlock asks for: how many of how many.
+#[must_use]
+pub fn slots(words: &[OsString]) -> Option<Slots> {
+    let limit = value(words, "--slots")?.parse().ok()?;
+    let take = value(words, "--take").map_or(Some(1), |take| take.parse().ok())?;
+    Some(Slots { limit, take })
+}
+
+/// What a gtlock was given with an option.
+fn value<'a>(words: &'a [OsString], name: &str) -> Option<&'a str> {
     let (options, _) = arguments(words)?;
     let mut options = options.iter().filter_map(|word| word.to_str());
     while let Some(option) = options.next() {
-        match option.strip_prefix("--label") {
+        match option.strip_prefix(name) {
             Some("") => return options.next(),
             Some(value) if value.starts_with('=') => return Some(&value[1..]),
             _ => {}
         }
     }
     None
+}
+
+/// Which slots a holder has, of how many: `slot 2 of 4`. `None` if it has none.
+#[must_use]
+pub fn slots_of(holder: &Holder) -> Option<String> {
+    let numbers = match holder.slots.as_slice() {
+        [] => return None,
+        [slot] => format!("slot {slot}"),
+        slots => {
+            let numbers: Vec<_> = slots.iter().map(u32::to_string).collect();
+            format!("slots {}", numbers.join(", "))
+        }
+    };
+    let limit = match &holder.liveness {
+        Liveness::Alive(process) => slots(&process.command),
+        _ => None,
+    };
+    Some(match limit {
+        Some(Slots { limit, .. }) => format!("{numbers} of {limit}"),
+        None => numbers,
+    })
 }
 
 /// The options of a gtlock, and the command that it runs, if any. `None` for any other program.

@@ -21,6 +21,9 @@ use crate::sys::{self, Ended, Incoming, Launch, Limit, Streams};
 /// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
 
+/// The variable that gives a command its slots: their numbers, in order, apart by spaces.
+const SLOT_VARIABLE: &str = "GTLOCK_SLOT";
+
 /// Runs a command under locks.
 ///
 /// # Errors
@@ -33,11 +36,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
 
 /// The same locks, waited for as the options ask for.
 pub(super) fn patient(lock: Request, args: &WaitArgs) -> Request {
-    let lock = lock.wait(args.timeout);
-    match args.retry_delay {
-        Some(delay) => lock.retry_delay(delay),
-        None => lock,
+    let mut lock = lock.wait(args.timeout);
+    if let Some(delay) = args.retry_delay {
+        lock = lock.retry_delay(delay);
     }
+    lock
 }
 
 /// Runs a command if the locks are free now; without a command, tests whether they are.
@@ -64,6 +67,9 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         // A lock that the caller has already is not weakened for a command, nor ended with it.
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
+    }
+    if let Some(limit) = args.slots {
+        lock = lock.slots(limit).take(args.take.unwrap_or(1));
     }
     Ok(match &args.common.lock_dir {
         Some(dir) => lock.lock_dir(dir),
@@ -203,25 +209,35 @@ fn execute(
     } else {
         guard.make_inheritable().map_err(io::Error::other)?;
     }
-    let variable = (HELD_VARIABLE, &*guard.held_variable());
+    let variables = variables(guard);
     let started = if args.no_fork {
-        sys::become_command(command, variable).map(|never| match never {})
+        sys::become_command(command, &variables).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
         let limit = limit(&args.common);
-        let launch = Launch { command, variable, close, streams: Streams::default(), limit };
+        let launch = Launch { command, variables: &variables, close, streams: Streams::default(), limit };
         sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
-        ErrorKind::ArgumentListTooLong if variable.1.len() > MAX_VARIABLE => {
+        ErrorKind::ArgumentListTooLong if variables[0].1.len() > MAX_VARIABLE => {
             let locks = guard.locks().count();
             io::Error::other(format!(
                 "{locks} locks are too many for one command: {HELD_VARIABLE}, which names them, is {} bytes long",
-                variable.1.len()
+                variables[0].1.len()
             ))
         }
         _ => e,
     })
+}
+
+/// What a command finds in its environment: which locks are held around it, and which slots it has, if any.
+pub(super) fn variables(guard: &Guard) -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![(HELD_VARIABLE, guard.held_variable())];
+    let slots: Vec<_> = guard.slots().map(|slot| slot.to_string()).collect();
+    if !slots.is_empty() {
+        variables.push((SLOT_VARIABLE, slots.join(" ").into()));
+    }
+    variables
 }
 
 /// How long a command may hold the locks.

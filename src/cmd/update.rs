@@ -12,11 +12,11 @@ use anyhow::{Context, anyhow, bail};
 use super::journal::Journal;
 use super::narrate::Narrator;
 use super::report;
-use super::run::{LOCK_REPLACED, acquire, conclude, limit, outcome, patient, release};
+use super::run::{LOCK_REPLACED, acquire, conclude, limit, outcome, patient, release, variables};
 use crate::cli::UpdateArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
-use crate::lock::{Error, Guard, HELD_VARIABLE, Request};
+use crate::lock::{Error, Guard, Request};
 use crate::sys::{self, Ended, Event, Incoming, Launch, Streams};
 use crate::update::{Durability, Original};
 
@@ -83,9 +83,8 @@ fn filter(
 ) -> io::Result<Ended> {
     guard.make_inheritable().map_err(io::Error::other)?;
     let signals = signals.as_mut().ok_or(io::ErrorKind::Other)?;
-    let variable = (HELD_VARIABLE, &*guard.held_variable());
     let limit = limit(&args.common);
-    let launch = Launch { command: &args.filter, variable, close: &[], streams, limit };
+    let launch = Launch { command: &args.filter, variables: &variables(guard), close: &[], streams, limit };
     sys::run(launch, signals, &mut Narrator::happens)
 }
 

@@ -97,7 +97,9 @@ fn needs(option: &str) -> Option<String> {
         "TIME" => "a time, such as 5s",
         "TEXT" => "a text, such as nightly",
         "N" if name.ends_with("-fd") => "the number of an open descriptor, such as 9",
+        "N" if name == "--slots" => "a number of slots, such as 4",
         "N" => "an exit status, such as 0",
+        "K" => "a number, such as 1",
         _ => return None,
     };
     Some(format!("{name} needs {value}"))

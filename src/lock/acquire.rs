@@ -27,13 +27,15 @@ use super::file::LockFile;
 use super::nested;
 use super::path::Resolver;
 use super::queue::{self, Inside, Turn};
-use super::request::Target;
+use super::request::{Claim, Slots, Target};
+use super::slots::{Attempt, Taken};
 use super::wait::{OnWait, Patience};
 use super::{Guard, Kind, Locked, Mode, Request, Wait, descriptor, flock, holder};
 use crate::process::Processes;
 
 /// Takes all the locks of a request, or none.
 pub fn acquire(request: &Request, on_wait: OnWait<'_>) -> Result<Guard, Error> {
+    check(request)?;
     let mut acquisition = Acquisition {
         wait: request.wait,
         patience: Patience::new(request.wait, request.retry_delay, on_wait),
@@ -55,12 +57,38 @@ pub fn acquire(request: &Request, on_wait: OnWait<'_>) -> Result<Guard, Error> {
     Err(replaced_too_often(acquisition.last_replaced.as_deref().unwrap_or(named)))
 }
 
+/// Refuses what nobody could ever get.
+fn check(request: &Request) -> Result<(), Error> {
+    let has_lock_files = request.descriptors.is_empty() && request.place.kind() == Kind::LockFile;
+    let wrong = match (request.slots, request.targets.as_slice()) {
+        (None, _) => None,
+        (Some(_), [(_, Mode::Shared)]) if !has_lock_files => {
+            Some("slots are bytes of a lock file: data and open files have none")
+        }
+        (Some(Slots { limit, take }), [(_, Mode::Shared)]) => {
+            let limits = 1..=Slots::MAX;
+            (!limits.contains(&limit) || !(1..=limit).contains(&take)).then_some(
+                "there are 1 to 1024 slots, of which at least one is taken, and no more than there are",
+            )
+        }
+        (Some(_), _) => {
+            Some("slots are for a shared lock on one file: take other locks in a request of their own")
+        }
+    };
+    let named = request.paths().next().unwrap_or(Path::new("."));
+    wrong.map_or(Ok(()), |wrong| Err(Error::invalid(named, wrong)))
+}
+
 /// The locks of a request, open, each once, in the one global order.
 fn open_all(request: &Request, resolver: &mut Resolver<'_>) -> Result<Vec<(Target, LockFile)>, Error> {
     let mut found = Vec::new();
     for (data, mode) in &request.targets {
-        for spot in resolver.spots(data)? {
-            let target = Target::new(data.clone(), spot.path.clone(), *mode, request.place.kind());
+        let mut spots = resolver.spots(data)?.into_iter().peekable();
+        while let Some(spot) = spots.next() {
+            // Of a symbolic link, those of what it leads to: they are the same by every name.
+            let is_last = spots.peek().is_none();
+            let claim = Claim { mode: *mode, slots: request.slots.filter(|_| is_last) };
+            let target = Target::new(data.clone(), spot.path.clone(), claim, request.place.kind());
             let file = LockFile::open(&spot, &target)?;
             found.push((target, spot, file));
         }
@@ -81,8 +109,8 @@ fn open_all(request: &Request, resolver: &mut Resolver<'_>) -> Result<Vec<(Targe
     Ok(wanted)
 }
 
-/// What became of an attempt at one lock.
-enum Attempt {
+/// What became of one lock of a request.
+enum Step {
     /// The guard has it.
     Held,
     /// The file is no longer at its path: start again.
@@ -111,12 +139,12 @@ impl Acquisition<'_> {
                 continue;
             }
             match self.take(&target, file, guard)? {
-                Attempt::Held => {}
-                Attempt::Replaced => {
+                Step::Held => {}
+                Step::Replaced => {
                     self.last_replaced = Some(target.lock().to_owned());
                     return Ok(false);
                 }
-                Attempt::OutOfOrder => {
+                Step::OutOfOrder => {
                     guard.clear();
                     return Ok(false);
                 }
@@ -126,45 +154,63 @@ impl Acquisition<'_> {
     }
 
     /// The corridor of the chart.
-    fn take(&mut self, target: &Target, mut lock: LockFile, guard: &mut Guard) -> Result<Attempt, Error> {
+    fn take(&mut self, target: &Target, mut lock: LockFile, guard: &mut Guard) -> Result<Step, Error> {
         let on_drop = descriptor::on_drop(target, &lock);
-        if has_line(target, &lock) || !try_lock(&mut lock, target)? {
+        let attempt = if has_line(target, &lock) { Attempt::Locked } else { try_lock(&mut lock, target)? };
+        let slots = if let Attempt::Held(slots) = attempt {
+            slots
+        } else {
             let is_in_order = guard.locks().all(|locked| locked.file_id() <= lock.id);
             match self.wait {
                 Wait::Never => self.wait_out_a_look(target, &lock)?,
-                _ if !is_in_order => return Ok(Attempt::OutOfOrder),
+                _ if !is_in_order => return Ok(Step::OutOfOrder),
                 _ => self.wait_for(target, &mut lock)?,
             }
-        }
-        let Some(stat) = lock.at_its_path(target)? else { return Ok(Attempt::Replaced) };
+        };
+        let Some(stat) = lock.at_its_path(target)? else { return Ok(Step::Replaced) };
         lock.validate(stat, target)?;
-        guard.push(Locked::new(lock, stat, target.clone(), on_drop));
-        Ok(Attempt::Held)
+        guard.push(Locked::new(lock, slots, stat, target.clone(), on_drop));
+        Ok(Step::Held)
     }
 
     /// Waits for a lock that was refused, in line.
-    fn wait_for(&mut self, target: &Target, lock: &mut LockFile) -> Result<(), Error> {
-        match nested::held_by(lock, target, &mut self.processes) {
+    fn wait_for(&mut self, target: &Target, lock: &mut LockFile) -> Result<Taken, Error> {
+        let around = nested::held_by(lock, target, &mut self.processes);
+        match around {
             // It ends after all, if only with the deadline.
             Some(HeldBy::ThisThread) if self.wait != Wait::Forever => {}
             // Shared inside shared, past a line that may wait for the outer one.
-            Some(_) if try_lock(lock, target)? => return Ok(()),
-            Some(by) => return Err(Error::AlreadyLocked { target: target.clone(), by }),
+            Some(by) => match try_lock(lock, target)? {
+                Attempt::Held(slots) => return Ok(slots),
+                Attempt::Full if self.gets_slots(target, lock, by) => {}
+                Attempt::Full | Attempt::Locked => {
+                    return Err(Error::AlreadyLocked { target: target.clone(), by });
+                }
+            },
             None => {}
         }
         self.replaced = 0; // while it waits, many a `clean` may come by
+        let inside = match around {
+            Some(_) => Inside::ThisLock,
+            None if nested::is_inside(&mut self.processes) => Inside::Lock,
+            None => Inside::Nothing,
+        };
         let turn = match target.kind() {
-            Kind::LockFile if nested::is_inside(&mut self.processes) => {
-                Turn::in_line(&lock.file, target.mode(), Inside::Lock)
-            }
-            Kind::LockFile => Turn::in_line(&lock.file, target.mode(), Inside::Nothing),
-            _ => Turn::without_line(&lock.file, target.mode()), // a byte in data is not ours to lock
+            Kind::LockFile => Turn::in_line(&lock.file, target.claim(), inside),
+            _ => Turn::without_line(&lock.file, target.claim()), // a byte in data is not ours to lock
         };
         self.patience.wait(turn, target)
     }
 
+    /// Whether a request for slots inside the same lock gets them once all others have given theirs back.
+    fn gets_slots(&mut self, target: &Target, lock: &LockFile, by: HeldBy) -> bool {
+        target.slots().is_some_and(|Slots { limit, take }| {
+            nested::slots_around(by, lock, &mut self.processes) + take as usize <= limit as usize
+        })
+    }
+
     /// Waits until a passing look is over, if the lock is held by nothing else.
-    fn wait_out_a_look(&mut self, target: &Target, lock: &LockFile) -> Result<(), Error> {
+    fn wait_out_a_look(&mut self, target: &Target, lock: &LockFile) -> Result<Taken, Error> {
         let busy = || Err(Error::Busy(target.clone()));
         if target.kind() != Kind::LockFile {
             return busy(); // there is no record that could say who holds it
@@ -175,8 +221,10 @@ impl Acquisition<'_> {
         let fail = |e| Error::io(target.lock(), e);
         let until = Instant::now() + flock::PASSING_LOOK;
         while Instant::now() < until {
-            if !queue::has_line(&lock.file) && flock::try_lock(&lock.file, target.mode()).map_err(fail)? {
-                return Ok(());
+            if !queue::has_line(&lock.file)
+                && let Attempt::Held(slots) = target.claim().try_on(&lock.file).map_err(fail)?
+            {
+                return Ok(slots);
             }
             thread::sleep(flock::PASSING_LOOK / 50);
         }
@@ -185,10 +233,12 @@ impl Acquisition<'_> {
             return busy();
         }
         let is_wanted = target.mode() == Mode::Exclusive;
-        if is_wanted || flock::try_convert(&lock.file, target.mode()).map_err(fail)? {
-            Ok(())
-        } else {
-            busy()
+        if !is_wanted && !flock::try_convert(&lock.file, target.mode()).map_err(fail)? {
+            return busy();
+        }
+        match target.claim().with_slots(&lock.file).map_err(fail)? {
+            Attempt::Held(slots) => Ok(slots),
+            Attempt::Locked | Attempt::Full => busy(),
         }
     }
 }
@@ -197,11 +247,11 @@ fn has_line(target: &Target, lock: &LockFile) -> bool {
     target.kind() == Kind::LockFile && queue::has_line(&lock.file)
 }
 
-/// Takes a lock if nobody holds it.
-fn try_lock(lock: &mut LockFile, target: &Target) -> Result<bool, Error> {
-    let mut taken = flock::try_lock(&lock.file, target.mode());
+/// Takes a lock if it can be had at once.
+fn try_lock(lock: &mut LockFile, target: &Target) -> Result<Attempt, Error> {
+    let mut taken = target.claim().try_on(&lock.file);
     if taken.as_ref().is_err_and(|e| flock::wants_writing(e, target.mode())) {
-        taken = lock.reopen_for_writing().and_then(|()| flock::try_lock(&lock.file, target.mode()));
+        taken = lock.reopen_for_writing().and_then(|()| target.claim().try_on(&lock.file));
     }
     taken.map_err(|e| Error::io(target.lock(), e))
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::file::LockFile;
 use super::nested::{self, Own};
+use super::slots::Taken;
 use super::{Kind, Mode, Target, flock, record};
 use crate::escape::Escaped;
 use crate::sys::{self, FileId, Stat};
@@ -85,6 +86,11 @@ impl Guard {
         self.locked.iter_mut().filter(callers).for_each(|locked| locked.on_drop = OnDrop::Keep);
     }
 
+    /// The slots that are held, in order. None unless some were [asked for](super::Request::slots).
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.locked.iter().flat_map(Locked::slots)
+    }
+
     /// The value of `GTLOCK_HELD` for a command run under these locks.
     #[must_use]
     pub fn held_variable(&self) -> OsString {
@@ -123,6 +129,7 @@ impl Drop for Guard {
 pub struct Locked {
     target: Target,
     file: LockFile,
+    slots: Taken,
     own: Own,
     unrecorded: Option<io::Error>,
     taken: Instant,
@@ -131,7 +138,7 @@ pub struct Locked {
 }
 
 impl Locked {
-    pub(super) fn new(file: LockFile, stat: Stat, target: Target, on_drop: OnDrop) -> Self {
+    pub(super) fn new(file: LockFile, slots: Taken, stat: Stat, target: Target, on_drop: OnDrop) -> Self {
         let taken = Instant::now();
         let recorded = if target.kind() != Kind::LockFile {
             Ok(()) // not ours to write to
@@ -140,14 +147,19 @@ impl Locked {
         } else {
             Err(io::Error::other("it has more than one name"))
         };
-        let own = Own::register(file.id);
-        Self { target, file, own, unrecorded: recorded.err(), taken, on_drop }
+        let own = Own::register(file.id, slots.numbers().count());
+        Self { target, file, slots, own, unrecorded: recorded.err(), taken, on_drop }
     }
 
     /// Which lock it is.
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// The slots of it that are held, in order.
+    pub fn slots(&self) -> impl Iterator<Item = u32> {
+        self.slots.numbers()
     }
 
     /// Which file is locked.
@@ -196,6 +208,7 @@ impl Drop for Locked {
         match self.on_drop {
             // Explicitly, not by closing: a process that the command left behind has the descriptor too.
             OnDrop::Release => {
+                self.slots.give_back(file);
                 let _ = flock::unlock(file);
             }
             OnDrop::Keep => {}

@@ -20,6 +20,8 @@ pub struct Holder {
     pub liveness: Liveness,
     /// How it is known.
     pub evidence: Evidence,
+    /// Which slots of the lock it has, in order; none where that cannot be seen.
+    pub slots: Vec<u32>,
 }
 
 impl Holder {
@@ -43,22 +45,23 @@ pub enum Evidence {
 }
 
 /// A process that may be a holder.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate {
     pid: u32,
     evidence: Evidence,
     proof: Proof,
+    slots: Vec<u32>,
 }
 
 impl Candidate {
     /// Whether it is of use to look at the process.
-    pub fn in_question(self) -> Option<u32> {
+    pub fn in_question(&self) -> Option<u32> {
         (self.proof != Proof::None).then_some(self.pid)
     }
 
     /// The holder, by a look at the process.
     pub fn judge(self, record: &Record, seen: &HashMap<u32, Liveness>) -> Holder {
-        let Self { pid, evidence, proof } = self;
+        let Self { pid, evidence, proof, slots } = self;
         let liveness = match (proof, seen.get(&pid)) {
             (Proof::None, _) | (_, None) => Liveness::Dead,
             // Somebody else, to whom the number came later.
@@ -67,7 +70,7 @@ impl Candidate {
             }
             (_, Some(liveness)) => liveness.clone(),
         };
-        Holder { pid, liveness, evidence }
+        Holder { pid, liveness, evidence, slots }
     }
 }
 
@@ -86,7 +89,7 @@ pub fn is_confirmed(
 }
 
 /// Those who may hold a lock that is held in this mode: who is recorded, and, if the kernel confirms none of them,
-/// who has a descriptor through which it is held.
+/// who has a descriptor through which it is held; or through which slots are that none of them has.
 pub fn candidates(
     record: &Record,
     mode: Mode,
@@ -94,13 +97,16 @@ pub fn candidates(
     descriptors: &Descriptors,
     processes: &mut Processes,
 ) -> Vec<Candidate> {
-    let recorded =
-        |&pid: &u32| Candidate { pid, evidence: Evidence::Record, proof: descriptors.proof(pid, file) };
+    let candidate =
+        |pid, evidence, proof| Candidate { pid, evidence, proof, slots: descriptors.slots(pid, file) };
+    let recorded = |&pid: &u32| candidate(pid, Evidence::Record, descriptors.proof(pid, file));
     let mut candidates: Vec<_> = record.pids.iter().map(recorded).collect();
-    if candidates.iter().any(|candidate| candidate.proof == Proof::Kernel) {
-        return candidates;
-    }
-    let others = heads(descriptors.locks(file), processes);
+    let is_confirmed = candidates.iter().any(|candidate| candidate.proof == Proof::Kernel);
+    let known: Vec<_> = candidates.iter().flat_map(|candidate| candidate.slots.iter().copied()).collect();
+    // Where one is confirmed, the others are asked for whose slots nobody else explains.
+    let is_wanted =
+        |pid| !is_confirmed || descriptors.slots(pid, file).iter().any(|slot| !known.contains(slot));
+    let others = heads(descriptors.locks(file).filter(|&(pid, _)| is_wanted(pid)), processes);
     if mode == Mode::Exclusive && !others.is_empty() {
         // There is but one lock, and it is theirs.
         for recorded in &mut candidates {
@@ -110,7 +116,7 @@ pub fn candidates(
     candidates.extend(others.into_iter().map(|(pid, taker)| {
         let is_recorded = record.pids.contains(&taker);
         let evidence = if is_recorded { Evidence::Inherited } else { Evidence::Descriptor };
-        Candidate { pid, evidence, proof: Proof::Kernel }
+        candidate(pid, evidence, Proof::Kernel)
     }));
     candidates
 }
@@ -147,7 +153,7 @@ fn by_descriptor(file: FileId, processes: &mut Processes, took: impl Fn(u32) -> 
     let mut seen = processes.look_at_all(&pids);
     let holder = |pid| {
         let liveness = seen.remove(&pid).unwrap_or(Liveness::Dead);
-        Holder { pid, liveness, evidence: Evidence::Descriptor }
+        Holder { pid, liveness, evidence: Evidence::Descriptor, slots: descriptors.slots(pid, file) }
     };
     pids.into_iter().map(holder).collect()
 }

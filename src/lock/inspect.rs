@@ -102,6 +102,9 @@ fn find_out(
         (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
         descriptors.look_at_everyone();
     }
+    if descriptors.show_slots() {
+        descriptors.look_at_everyone();
+    }
     descriptors.look_at_waiters();
 
     for lock in found.iter_mut().flatten().flatten() {
@@ -128,7 +131,7 @@ struct Found {
 impl Found {
     /// The processes to look at.
     fn in_question(&self) -> impl Iterator<Item = u32> {
-        let candidates = self.candidates.iter().filter_map(|candidate| candidate.in_question());
+        let candidates = self.candidates.iter().filter_map(Candidate::in_question);
         candidates.chain(self.waiters.iter().flatten().copied())
     }
 
@@ -136,7 +139,12 @@ impl Found {
         let Self { mode, record, .. } = self;
         let Some(mode) = mode else {
             let state = if record.pids.is_empty() { State::Free } else { State::Stale };
-            let left = |&pid: &u32| Holder { pid, liveness: Liveness::Dead, evidence: Evidence::Record };
+            let left = |&pid: &u32| Holder {
+                pid,
+                liveness: Liveness::Dead,
+                evidence: Evidence::Record,
+                slots: Vec::new(),
+            };
             let holders = record.pids.iter().map(left).collect();
             return Inspection { state, holders, since: record.since, waiters: Some(Vec::new()) };
         };

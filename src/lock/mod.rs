@@ -35,6 +35,7 @@
 //! | `file.rs` | the file of a lock: validated, and compared with its path |
 //! | `record.rs`, `holder.rs` | the record in it; who is known to hold a lock |
 //! | `nested.rs` | the locks around a request |
+//! | `slots.rs` | a shared lock that only so many hold at once |
 //! | `queue.rs` | the line in front of a lock |
 //! | `wait.rs` | waiting in it: the deadline, who is told, in the kernel or by polling |
 //! | `descriptor.rs`, `guard.rs` | the caller's open files; locks that are held |
@@ -114,6 +115,7 @@ mod path;
 mod queue;
 mod record;
 mod request;
+mod slots;
 mod ties;
 mod wait;
 
@@ -127,7 +129,7 @@ pub use holder::{Evidence, Holder, descriptor_holders, inheritors};
 pub use inspect::{Inspection, State, Waiter, inspect, inspect_all};
 pub use nested::{VARIABLE as HELD_VARIABLE, enclosing};
 pub use path::{is_dangling, is_lock_dir, lock_dir_below};
-pub use request::{Kind, Request, Target, Wait};
+pub use request::{Kind, Request, Slots, Target, Wait};
 pub use wait::{OnWait, Waiting};
 
 pub use crate::sys::{FileId, Mode, lock_on};

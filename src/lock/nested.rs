@@ -6,7 +6,7 @@
 //! command lives, and whoever descends from the command through living processes is inside that time. A process that
 //! is no descendant any more, such as a daemon that the command left behind, can wait: the lock will be released.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use super::file::LockFile;
 use super::record;
 use super::request::{Kind, Target};
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId};
+use crate::sys::{self, FileId, Tie};
 
 /// The environment variable that names the locks held.
 pub const VARIABLE: &str = "GTLOCK_HELD";
@@ -42,6 +42,26 @@ pub fn held_by(lock: &LockFile, target: &Target, processes: &mut Processes) -> O
     held_by_ancestor(lock, target, processes)
         .map(HeldBy::Ancestor)
         .or_else(|| is_inherited(lock.id, processes).then_some(HeldBy::Descriptor))
+}
+
+/// How many slots of a lock are held around this request by whom [`held_by`] names: not to be given back while it waits.
+pub fn slots_around(by: HeldBy, lock: &LockFile, processes: &mut Processes) -> usize {
+    let mut ancestors = || processes.ancestors().unwrap_or_default();
+    let (own, holders) = match by {
+        HeldBy::ThisThread => (Own::slots(lock.id), ancestors()),
+        HeldBy::Ancestor(_) => (0, ancestors()),
+        HeldBy::Descriptor => (0, vec![std::process::id()]),
+    };
+    let inodes = HashSet::from([lock.id.inode]);
+    let ties = holders.into_iter().filter_map(|pid| sys::ties(pid, &inodes)).flatten();
+    // Each once: a command has inherited those of its gtlock.
+    let slots: BTreeSet<_> = ties
+        .filter_map(|(file, tie)| match tie {
+            Tie::Slot(slot) if file == lock.id => Some(slot),
+            _ => None,
+        })
+        .collect();
+    (own + slots.len()).max(1) // which cannot be seen on every system
 }
 
 /// The files of the locks that are held around this process, those that are known.
@@ -114,16 +134,17 @@ pub struct Own {
     pid: u32,
     id: FileId,
     thread: ThreadId,
+    slots: usize,
 }
 
-static OWN: Mutex<Vec<(u32, FileId, ThreadId)>> = Mutex::new(Vec::new());
+static OWN: Mutex<Vec<(u32, FileId, ThreadId, usize)>> = Mutex::new(Vec::new());
 
 impl Own {
-    /// Notes that this thread has taken a lock.
-    pub fn register(id: FileId) -> Self {
+    /// Notes that this thread has taken a lock, and so many slots of it.
+    pub fn register(id: FileId, slots: usize) -> Self {
         let (pid, thread) = (std::process::id(), thread::current().id());
-        Self::registry().push((pid, id, thread));
-        Self { pid, id, thread }
+        Self::registry().push((pid, id, thread, slots));
+        Self { pid, id, thread, slots }
     }
 
     /// Whether the lock was taken by this process, and not by one that it was forked from.
@@ -134,10 +155,21 @@ impl Own {
     /// The locks that this process holds, and the threads that took them.
     fn all() -> Vec<(FileId, ThreadId)> {
         let me = std::process::id();
-        Self::registry().iter().filter(|(pid, ..)| *pid == me).map(|&(_, id, thread)| (id, thread)).collect()
+        Self::registry()
+            .iter()
+            .filter(|(pid, ..)| *pid == me)
+            .map(|&(_, id, thread, _)| (id, thread))
+            .collect()
     }
 
-    fn registry() -> MutexGuard<'static, Vec<(u32, FileId, ThreadId)>> {
+    /// The slots of a lock that this thread has.
+    fn slots(id: FileId) -> usize {
+        let (me, thread) = (std::process::id(), thread::current().id());
+        let mine = |&&(pid, of, by, _): &&(u32, FileId, ThreadId, usize)| (pid, of, by) == (me, id, thread);
+        Self::registry().iter().filter(mine).map(|&(.., slots)| slots).sum()
+    }
+
+    fn registry() -> MutexGuard<'static, Vec<(u32, FileId, ThreadId, usize)>> {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -148,7 +180,7 @@ impl Drop for Own {
             return; // another thread of the parent may have held the registry when it forked
         }
         let mut registry = Self::registry();
-        let mine = (self.pid, self.id, self.thread);
+        let mine = (self.pid, self.id, self.thread, self.slots);
         if let Some(at) = registry.iter().position(|own| *own == mine) {
             registry.swap_remove(at);
         }

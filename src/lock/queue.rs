@@ -21,6 +21,16 @@
 //!   between them, or inside a lock that the line waits for. So a reader that has waited for long joins those that
 //!   hold the lock, if they are readers too.
 //!
+//! # Slots
+//!
+//! A request for slots waits in line like any other. Only the head takes slots, all that it wants or none, so those
+//! that are given back while it wants more stay free for it. It holds none meanwhile, nor the lock, and so is in
+//! nobody's way if it is stopped. It waits in the kernel for each slot that somebody has: every release, and every end
+//! of a holder, wakes it, and when all have been given back it has them. Those who wait behind it would get slots that
+//! it wants: they go past it if it is stopped and there are enough for them, or if the lock itself is free. They join
+//! nobody, however long they wait (a build takes longer than any patience), but inside this same lock: what that has
+//! is not given back before they get on.
+//!
 //! Only the order rests on any of this. The lock itself excludes whatever happens here: for a peer that does not know
 //! of the queue, and on a system or a file system that has no such places, where everybody waits for the lock itself.
 
@@ -28,6 +38,8 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::request::Claim;
+use super::slots::{Attempt, Taken};
 use super::{Mode, flock};
 use crate::process::Processes;
 use crate::sys::places::{self, TICKET};
@@ -55,13 +67,17 @@ pub enum Next {
     Ahead(u64),
     /// It is the head, and waits for the lock.
     Lock,
+    /// It is the head, and waits for one of its slots.
+    Slot,
 }
 
 /// A waiter's turn at a lock.
 #[derive(Debug)]
 pub struct Turn<'a> {
     file: &'a File,
-    mode: Mode,
+    claim: Claim,
+    /// The slots that it has got with the lock.
+    taken: Taken,
     /// None where nobody can queue.
     place: Option<Place<'a>>,
     /// Places up to this one count as left.
@@ -77,21 +93,28 @@ pub struct Turn<'a> {
 pub enum Inside {
     /// It does.
     Lock,
+    /// It runs inside this very lock.
+    ThisLock,
     /// It does not.
     Nothing,
 }
 
 impl<'a> Turn<'a> {
     /// Gets in line.
-    pub fn in_line(file: &'a File, mode: Mode, inside: Inside) -> Self {
-        let patience = if inside == Inside::Lock { NESTED_PATIENCE } else { READER_PATIENCE };
-        let joins_at = (mode == Mode::Shared).then(|| Instant::now() + patience);
-        Self { joins_at, place: Place::take(file).ok(), ..Self::without_line(file, mode) }
+    pub fn in_line(file: &'a File, claim: Claim, inside: Inside) -> Self {
+        let patience = match (claim.mode, claim.slots, inside) {
+            (Mode::Exclusive, ..) | (_, Some(_), Inside::Nothing | Inside::Lock) => None,
+            (.., Inside::Nothing) => Some(READER_PATIENCE),
+            (.., Inside::Lock | Inside::ThisLock) => Some(NESTED_PATIENCE),
+        };
+        let joins_at = patience.map(|patience| Instant::now() + patience);
+        Self { joins_at, place: Place::take(file).ok(), ..Self::without_line(file, claim) }
     }
 
     /// Waits for the lock itself.
-    pub fn without_line(file: &'a File, mode: Mode) -> Self {
-        Self { file, mode, place: None, passed: places::FIRST - 1, joins_at: None, suspect: None }
+    pub fn without_line(file: &'a File, claim: Claim) -> Self {
+        let (taken, passed) = (Taken::default(), places::FIRST - 1);
+        Self { file, claim, taken, place: None, passed, joins_at: None, suspect: None }
     }
 
     /// The file whose lock it is.
@@ -99,16 +122,27 @@ impl<'a> Turn<'a> {
         self.file
     }
 
-    /// The mode that is waited for.
-    pub fn mode(&self) -> Mode {
-        self.mode
+    /// What is waited for.
+    pub fn claim(&self) -> Claim {
+        self.claim
+    }
+
+    /// The slots that it has got with the lock.
+    pub fn into_taken(self) -> Taken {
+        self.taken
+    }
+
+    /// Gives the lock back, and its slots.
+    pub fn give_back(mut self) -> io::Result<()> {
+        self.taken.give_back(self.file);
+        flock::unlock(self.file)
     }
 
     /// What to do next. Does not wait.
     pub fn next(&mut self) -> io::Result<Next> {
         while let Some(ahead) = self.ahead() {
-            if self.joins_readers()? {
-                return Ok(self.locked());
+            if let Some(Attempt::Held(taken)) = self.join_readers()? {
+                return Ok(self.locked(taken));
             }
             let head = self.lowest(ahead);
             if !self.is_stuck(head)? {
@@ -116,11 +150,32 @@ impl<'a> Turn<'a> {
             }
             self.passed = head;
         }
-        Ok(if flock::try_lock(self.file, self.mode)? { self.locked() } else { Next::Lock })
+        let attempt = self.claim.try_on(self.file)?;
+        Ok(self.after(attempt))
+    }
+
+    /// What to do next with the lock, which the head has waited for: to leave the line, unless it lacks slots.
+    pub fn got_lock(&mut self) -> io::Result<Next> {
+        let attempt = self.claim.with_slots(self.file)?;
+        Ok(self.after(attempt))
+    }
+
+    /// Waits for one of the slots that somebody has, as the head.
+    pub fn wait_for_slot(&self) -> io::Result<()> {
+        self.claim.slots.map_or(Ok(()), |slots| slots.wait_for_one(self.file))
+    }
+
+    fn after(&mut self, attempt: Attempt) -> Next {
+        match attempt {
+            Attempt::Held(taken) => self.locked(taken),
+            Attempt::Locked => Next::Lock,
+            Attempt::Full => Next::Slot,
+        }
     }
 
     /// Leaves the line: the next in it may go on.
-    pub fn locked(&mut self) -> Next {
+    fn locked(&mut self, taken: Taken) -> Next {
+        self.taken = taken;
         self.place = None;
         Next::Locked
     }
@@ -140,9 +195,9 @@ impl<'a> Turn<'a> {
         lowest
     }
 
-    fn joins_readers(&self) -> io::Result<bool> {
+    fn join_readers(&self) -> io::Result<Option<Attempt>> {
         let is_due = self.joins_at.is_some_and(|at| Instant::now() >= at);
-        Ok(is_due && flock::try_lock(self.file, Mode::Shared)?)
+        is_due.then(|| self.claim.try_on(self.file)).transpose()
     }
 
     /// Whether the head does not take a lock that is free. Where the line moves, it is not even asked.
@@ -156,7 +211,9 @@ impl<'a> Turn<'a> {
         };
         if !flock::try_lock(self.file, Mode::Exclusive)? {
             self.suspect = Some((head, None));
-            return Ok(false);
+            // Others may hold the lock beside the slots that are free. A head that runs may be in want of more of them.
+            let has_room = self.claim.slots.is_some_and(|slots| slots.has_room(self.file).unwrap_or(false));
+            return Ok(has_room && is_stopped(head));
         }
         flock::unlock(self.file)?;
         let now = Instant::now();

@@ -31,6 +31,34 @@ pub enum Kind {
     Descriptor(FileId),
 }
 
+/// A share of a lock that only so many hold at once: so many of its slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// How many there are.
+    pub limit: u32,
+    /// How many are wanted, all or none.
+    pub take: u32,
+}
+
+impl Slots {
+    /// As many as there can be: each is waited for by a thread.
+    pub const MAX: u32 = 1024;
+}
+
+/// How a lock is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    pub mode: Mode,
+    /// Which slots of it too.
+    pub slots: Option<Slots>,
+}
+
+impl From<Mode> for Claim {
+    fn from(mode: Mode) -> Self {
+        Self { mode, slots: None }
+    }
+}
+
 /// Where the lock for a data file is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Place {
@@ -62,6 +90,7 @@ pub struct Request {
     pub(super) targets: Vec<(PathBuf, Mode)>,
     pub(super) descriptors: Vec<Descriptor>,
     pub(super) place: Place,
+    pub(super) slots: Option<Slots>,
     pub(super) wait: Wait,
     pub(super) retry_delay: Option<Duration>,
 }
@@ -123,6 +152,22 @@ impl Request {
         self
     }
 
+    /// Lets at most so many hold the lock at once, of those who ask in this way: each gets a slot of its own, numbered
+    /// from 1 to `limit`. For a shared lock on one data file alone. Readers without slots are not counted; a writer
+    /// excludes them all.
+    pub fn slots(mut self, limit: u32) -> Self {
+        let take = self.slots.map_or(1, |slots| slots.take);
+        self.slots = Some(Slots { limit, take });
+        self
+    }
+
+    /// Takes so many of the [slots](Self::slots) instead of one, all or none.
+    pub fn take(mut self, units: u32) -> Self {
+        let limit = self.slots.map_or(0, |slots| slots.limit);
+        self.slots = Some(Slots { limit, take: units });
+        self
+    }
+
     /// How long [`lock`](Self::lock) waits; for ever unless told.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
@@ -161,13 +206,13 @@ pub struct Descriptor {
 pub struct Target {
     data: PathBuf,
     lock: PathBuf,
-    mode: Mode,
+    claim: Claim,
     kind: Kind,
 }
 
 impl Target {
-    pub(super) fn new(data: PathBuf, lock: PathBuf, mode: Mode, kind: Kind) -> Self {
-        Self { data, lock, mode, kind }
+    pub(super) fn new(data: PathBuf, lock: PathBuf, claim: impl Into<Claim>, kind: Kind) -> Self {
+        Self { data, lock, claim: claim.into(), kind }
     }
 
     /// The data file, as the caller named it.
@@ -185,7 +230,17 @@ impl Target {
     /// The mode that was wanted.
     #[must_use]
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.claim.mode
+    }
+
+    /// The slots that were wanted.
+    #[must_use]
+    pub fn slots(&self) -> Option<Slots> {
+        self.claim.slots
+    }
+
+    pub(super) fn claim(&self) -> Claim {
+        self.claim
     }
 
     /// What kind of file the lock is on.

@@ -34,6 +34,8 @@ pub struct Descriptors {
     blocked: Vec<(u32, u64)>,
     /// Whether it shows places in a queue.
     has_queue: bool,
+    /// Whether it shows slots.
+    has_slots: bool,
 }
 
 impl Descriptors {
@@ -49,6 +51,7 @@ impl Descriptors {
                 What::Holds => _ = self.listed.insert((line.pid, line.file)),
                 What::Waits => self.blocked.push((line.pid, line.file.inode)),
                 What::Queues => self.has_queue = true,
+                What::Slots => self.has_slots = true,
             }
         }
     }
@@ -72,7 +75,7 @@ impl Descriptors {
             if !is_theirs {
                 self.listed.remove(&(pid, file));
             }
-            if !self.listed.contains(&(pid, file)) {
+            if self.has_slots || !self.listed.contains(&(pid, file)) {
                 self.look_at(pid);
             }
         }
@@ -88,6 +91,11 @@ impl Descriptors {
         for (file, tie) in ties.into_iter().flatten() {
             self.ties.entry(file).or_default().push((pid, tie));
         }
+    }
+
+    /// Whether any slots were seen.
+    pub fn show_slots(&self) -> bool {
+        self.has_slots || self.ties.values().flatten().any(|(_, tie)| matches!(tie, Tie::Slot(_)))
     }
 
     /// Looks at those of all processes.
@@ -117,8 +125,17 @@ impl Descriptors {
     pub fn locks(&self, file: FileId) -> impl Iterator<Item = (u32, u32)> {
         self.ties(file).iter().filter_map(|&(pid, tie)| match tie {
             Tie::Lock { taker } => Some((pid, taker)),
-            Tie::Open | Tie::Place(_) => None,
+            Tie::Open | Tie::Place(_) | Tie::Slot(_) => None,
         })
+    }
+
+    /// The slots of the lock that a process has, each once, in order.
+    pub fn slots(&self, pid: u32, file: FileId) -> Vec<u32> {
+        let slots = self.ties(file).iter().filter_map(|&(of, tie)| match tie {
+            Tie::Slot(slot) if of == pid => Some(slot),
+            _ => None,
+        });
+        slots.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// The processes that wait for the lock, but for this one, which may wait and ask: those in its queue, in

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::queue::{Next, Turn};
+use super::slots::Taken;
 use super::{Error, Target, Wait, flock};
 use crate::sys::{self, Interruptible, places};
 
@@ -50,20 +51,21 @@ impl<'a> Patience<'a> {
     }
 
     /// Waits until the turn has come and the lock is taken.
-    pub fn wait(&mut self, turn: Turn<'_>, target: &Target) -> Result<(), Error> {
-        let (file, waited) = (turn.file(), self.wait_by(turn, target));
-        match waited.map_err(|e| Error::io(target.lock(), e))? {
-            Some(since) if self.deadline.is_none_or(|deadline| since <= deadline) => return Ok(()),
+    pub fn wait(&mut self, mut turn: Turn<'_>, target: &Target) -> Result<Taken, Error> {
+        match self.wait_by(&mut turn, target).map_err(|e| Error::io(target.lock(), e))? {
+            Some(since) if self.deadline.is_none_or(|deadline| since <= deadline) => {
+                return Ok(turn.into_taken());
+            }
             // Taken after the deadline: this process was stopped, perhaps. Not by closing the file, which may be the
             // caller's as well.
-            Some(_) => flock::unlock(file).map_err(|e| Error::io(target.lock(), e))?,
+            Some(_) => turn.give_back().map_err(|e| Error::io(target.lock(), e))?,
             None => {}
         }
         Err(Error::TimedOut { target: target.clone(), waited: self.started.elapsed() })
     }
 
     /// When the lock was taken; `None` if the deadline came first.
-    fn wait_by(&mut self, turn: Turn<'_>, target: &Target) -> io::Result<Option<Instant>> {
+    fn wait_by(&mut self, turn: &mut Turn<'_>, target: &Target) -> io::Result<Option<Instant>> {
         let mut told =
             Told { started: self.started, target, on_wait: &mut *self.on_wait, next: Some(self.started) };
         match self.retry_delay {
@@ -99,7 +101,7 @@ impl Told<'_, '_> {
 /// nothing is left of it, and no lock comes later. In line it is interrupted from time to time as well, to look
 /// whether it could go on; its place is kept. At the head, where only the kernel knows the order, it is not.
 fn in_kernel(
-    mut turn: Turn<'_>,
+    turn: &mut Turn<'_>,
     deadline: Option<Instant>,
     told: &mut Told<'_, '_>,
 ) -> io::Result<Option<Instant>> {
@@ -108,12 +110,13 @@ fn in_kernel(
     let wait = |turn: &mut Turn<'_>| -> io::Result<Option<Instant>> {
         while !is_given_up.load(Ordering::SeqCst) {
             let next = turn.next()?;
-            is_head.store(next == Next::Lock, Ordering::SeqCst);
+            is_head.store(matches!(next, Next::Lock | Next::Slot), Ordering::SeqCst);
             let slept = match next {
                 Next::Ahead(place) => {
                     places::wait_until_left(turn.file(), place).map(|()| Next::Ahead(place))
                 }
-                Next::Lock => flock::lock(turn.file(), turn.mode()).map(|()| turn.locked()),
+                Next::Lock => flock::lock(turn.file(), turn.claim().mode).and_then(|()| turn.got_lock()),
+                Next::Slot => turn.wait_for_slot().map(|()| Next::Slot),
                 Next::Locked => Ok(Next::Locked),
             };
             match slept {
@@ -127,7 +130,7 @@ fn in_kernel(
     let waited = thread::scope(|scope| {
         let (send, receive) = mpsc::sync_channel(1);
         let (send_thread, receive_thread) = mpsc::sync_channel(1);
-        let turn = &mut turn;
+        let turn = &mut *turn;
         let started = sys::start_quietly(|| {
             thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
                 let _ = send_thread.send(Interruptible::this_thread());
@@ -176,7 +179,7 @@ fn in_kernel(
 /// Tries again and again, in its place in the line: where there is no waiting in the kernel, and for file systems on
 /// which it misbehaves.
 fn by_polling(
-    mut turn: Turn<'_>,
+    turn: &mut Turn<'_>,
     deadline: Option<Instant>,
     pause_before: impl Fn(u32) -> Duration,
     told: &mut Told<'_, '_>,

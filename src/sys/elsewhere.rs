@@ -93,8 +93,31 @@ pub mod places {
         false
     }
 
+    impl Taken<'_> {
+        /// Keeps it.
+        pub fn keep(self) -> Option<Kept> {
+            match self.0 {}
+        }
+    }
+
+    /// A place that is kept: there is none.
+    #[derive(Debug)]
+    pub struct Kept(Infallible);
+
+    impl Kept {
+        /// Leaves it.
+        pub fn leave(self, _: &File) {
+            match self.0 {}
+        }
+    }
+
     /// None can be taken.
     pub fn take(_: &File, _: u64) -> io::Result<Option<Taken<'_>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// None can be taken.
+    pub fn take_alone(_: &File, _: u64) -> io::Result<Option<Taken<'_>>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

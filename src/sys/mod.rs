@@ -9,7 +9,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -57,6 +57,24 @@ pub enum Tie {
     },
     /// It has this place in the queue for the lock; the lowest is the first.
     Place(u64),
+    /// It has this slot of the lock.
+    Slot(u32),
+}
+
+/// Which bytes beside the content of a lock file stand for what, when they are locked: slots from here on, then
+/// the places in the queue.
+const FIRST_SLOT: u64 = 1 << 61;
+const BEYOND_SLOTS: u64 = FIRST_SLOT + (1 << 60);
+
+/// The byte of a slot. The bytes are apart: of two locks that touch the kernel makes one.
+pub fn slot(number: u32) -> u64 {
+    FIRST_SLOT + 2 * u64::from(number)
+}
+
+/// The slot whose byte it is.
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nobody can see it"))]
+fn slot_at(byte: u64) -> Option<u32> {
+    (FIRST_SLOT..BEYOND_SLOTS).contains(&byte).then(|| u32::try_from((byte - FIRST_SLOT) / 2).ok())?
 }
 
 /// A line of the kernel's table of all locks.
@@ -80,6 +98,8 @@ pub enum What {
     Waits,
     /// It has taken a place in the queue for a lock.
     Queues,
+    /// It has taken a slot of a lock.
+    Slots,
 }
 
 /// What gtlock asks of a file at a lock path.
@@ -127,8 +147,8 @@ pub enum Access {
 pub struct Launch<'a> {
     /// Its words.
     pub command: &'a [OsString],
-    /// A variable that is set in its environment: name and value.
-    pub variable: (&'a str, &'a OsStr),
+    /// The variables that are set in its environment: names and values.
+    pub variables: &'a [(&'a str, OsString)],
     /// Descriptors that it does not get.
     #[cfg_attr(windows, expect(dead_code, reason = "there are no descriptors"))]
     pub close: &'a [i32],

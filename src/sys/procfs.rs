@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::fs::{AtFlags, CWD, Dir, Mode as Permissions, OFlags, StatxFlags, makedev, open, openat, statx};
 use rustix::io::Errno;
 
-use super::{FileId, Listed, Mode, Tie, What, places};
+use super::{FileId, Listed, Mode, Tie, What, places, slot_at};
 use lines::Kind;
 
 mod lines;
@@ -37,6 +37,7 @@ pub fn table() -> Option<Vec<Listed>> {
             (Kind::Flock, true) => What::Waits,
             (Kind::Flock, false) => What::Holds,
             (Kind::Place, false) if line.start >= places::FIRST => What::Queues,
+            (Kind::Place, false) if slot_at(line.start).is_some() => What::Slots,
             (Kind::Place, _) => return None,
         };
         let (major, minor) = line.device;
@@ -67,7 +68,7 @@ pub fn ties(pid: u32, inodes: &HashSet<u64>) -> Option<Vec<(FileId, Tie)>> {
             match line.kind {
                 Kind::Flock => ties.push((file, Tie::Lock { taker: line.pid })),
                 Kind::Place if line.start >= places::FIRST => ties.push((file, Tie::Place(line.start))),
-                Kind::Place => {}
+                Kind::Place => ties.extend(slot_at(line.start).map(|slot| (file, Tie::Slot(slot)))),
             }
         }
     })?;

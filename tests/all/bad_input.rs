@@ -90,6 +90,37 @@ fn times_and_exit_codes_out_of_range() {
 }
 
 #[test]
+fn slots_that_there_cannot_be() {
+    let (dir, _) = data();
+    let refuse = |arguments: &str, words: &[&str]| {
+        for subcommand in ["run", "try"] {
+            let help = format!("(see gtlock {subcommand} --help)");
+            let words = [words, &[&help]].concat();
+            let arguments = arguments.split_whitespace().chain(["--", "touch", "ran"]);
+            refused(dir.path(), [subcommand].into_iter().chain(arguments), &words);
+        }
+    };
+    for number in ["0", "-1", "1025", "four", "1.5"] {
+        refuse(&format!("--read f --slots={number}"), &["--slots", number, "a number from 1 to 1024"]);
+        refuse(
+            &format!("--read f --slots=4 --take={number}"),
+            &["--take", number, "a number from 1 to 1024"],
+        );
+    }
+    refuse("--read f --slots", &["--slots needs a number of slots"]);
+    refuse("--read f --take=2", &["--take", "--slots N", "give that too"]);
+    refuse("--read f --slots=4 --take=5", &["--take", "can never be", "smaller"]);
+    refuse("--write f --slots=4", &["--slots is for one --read FILE", "--write"]);
+    refuse("--read f --write g --slots=4", &["--slots is for one --read FILE", "--write"]);
+    refuse("--read f --read g --slots=4", &["--slots is for one --read FILE", "of their own"]);
+    refuse("--read-fd 0 --slots=4", &["--slots is for --read FILE", "descriptor"]);
+    refuse("--direct --read f --slots=4", &["--slots", "--direct", "lock file"]);
+    refuse("--slots=4", &["no lock named"]);
+    refuse("--read f -j 4", &["'-j'", "--slots N"]);
+    refused(dir.path(), ["update", "f", "--slots=4", "--", "cat"], &["'--slots'", "one at a time"]);
+}
+
+#[test]
 fn names_that_are_none() {
     let (dir, _) = data();
     for name in ["/", ".", "..", "./", "../..", "missing/.."] {

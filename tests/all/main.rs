@@ -53,6 +53,8 @@ mod recursive;
 mod shared;
 mod signals;
 mod slips;
+#[cfg(target_os = "linux")]
+mod slots;
 mod status;
 #[cfg(target_os = "linux")]
 mod terminal;

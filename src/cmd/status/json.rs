@@ -39,14 +39,26 @@ struct ProcessEntry {
     command: Option<Vec<String>>,
     label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<SlotsEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SlotsEntry {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    held: Vec<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wanted: Option<u32>,
+    /// How many there are, where its command line shows it.
+    of: Option<u32>,
 }
 
 /// Prints the document.
 pub fn print(locks: &[Shown], errors: &[Error]) -> io::Result<()> {
     let entry = |Shown { lock: path, inspection }: &Shown| {
         let (state, mode) = words(inspection.state);
-        let waiter = |waiter: &Waiter| process_entry(waiter.pid, &waiter.liveness, None);
+        let waiter = |waiter: &Waiter| process_entry(waiter.pid, &waiter.liveness, None, &[]);
         LockEntry {
             lock: path.to_string_lossy().into_owned(),
             state,
@@ -73,20 +85,33 @@ fn holder_entry(holder: &Holder) -> ProcessEntry {
         Evidence::Record => "record",
         Evidence::Inherited | Evidence::Descriptor => "descriptor",
     };
-    process_entry(holder.pid, &holder.liveness, Some(evidence))
+    process_entry(holder.pid, &holder.liveness, Some(evidence), &holder.slots)
 }
 
-fn process_entry(pid: u32, liveness: &Liveness, evidence: Option<&'static str>) -> ProcessEntry {
+fn process_entry(
+    pid: u32,
+    liveness: &Liveness,
+    evidence: Option<&'static str>,
+    held: &[u32],
+) -> ProcessEntry {
     let words = match liveness {
         Liveness::Alive(process) => Some(&process.command),
         _ => None,
     };
+    let asked = words.and_then(|words| holders::slots(words));
+    let is_waiter = evidence.is_none();
+    let slots = (!held.is_empty() || (is_waiter && asked.is_some())).then(|| SlotsEntry {
+        held: held.to_vec(),
+        wanted: asked.filter(|_| is_waiter).map(|slots| slots.take),
+        of: asked.map(|slots| slots.limit),
+    });
     let text = |word: &OsString| word.to_string_lossy().into_owned();
     ProcessEntry {
         pid,
         alive: *liveness != Liveness::Dead,
         command: words.map(|words| words.iter().map(text).collect()),
         label: words.and_then(|words| holders::label(words)).map(str::to_owned),
+        slots,
         evidence,
     }
 }

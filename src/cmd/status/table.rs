@@ -8,7 +8,7 @@ use tabwriter::TabWriter;
 use super::{Shown, words};
 use crate::cmd::{holders, report};
 use crate::escape::Escaped;
-use crate::lock::{Evidence, Holder, State, Waiter};
+use crate::lock::{Evidence, Holder, Slots, State, Waiter};
 use crate::process::Liveness;
 
 /// Prints it, those that are held first; nothing where there are no locks. On a terminal its lines are cut to fit.
@@ -40,6 +40,7 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
                 Evidence::Descriptor | Evidence::Record => "",
             };
             let command = command(&holder.liveness);
+            let mode = holders::slots_of(holder).unwrap_or_else(|| mode.to_owned());
             writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{remark}", holder.pid)?;
         }
         if !inspection.holders.iter().any(Holder::is_alive) {
@@ -56,7 +57,13 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
         }
         for Waiter { pid, liveness } in inspection.waiters.iter().flatten() {
             let command = command(liveness);
-            writeln!(table, "waits\t-\t{pid}\tyes\t-\t{lock}\t{command}")?;
+            let mode = match liveness {
+                Liveness::Alive(process) => holders::slots(&process.command),
+                _ => None,
+            };
+            let mode =
+                mode.map_or("-".to_owned(), |Slots { limit, take }| format!("{take} of {limit} slots"));
+            writeln!(table, "waits\t{mode}\t{pid}\tyes\t-\t{lock}\t{command}")?;
         }
     }
     table.flush()?;

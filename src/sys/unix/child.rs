@@ -24,7 +24,7 @@ const NAP: Duration = Duration::from_secs(10);
 /// but for what is said about it. The signals that this process gets meanwhile are the command's. An error of the kind
 /// `Other` is this process's own, any other the command's.
 pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
-    let program = Program::of(launch.command, launch.variable)?;
+    let program = Program::of(launch.command, launch.variables)?;
     let pid = signals.start(&program, launch.close, &launch.streams)?;
     let mut sentence = launch.limit.into_iter().flat_map(sentence).peekable();
     drop(launch.streams); // so that a pipe ends when the command has closed it

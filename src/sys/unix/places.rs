@@ -1,4 +1,5 @@
-//! Places in a queue: single bytes of a lock file, far beyond its content, each locked by whoever waits there.
+//! Places: single bytes of a lock file, far beyond its content, each locked by whoever waits there, or has it as a
+//! slot.
 //!
 //! The locks belong to the open file description (`F_OFD_SETLK`), as flock's do: the kernel drops them with the
 //! last descriptor, and tells everybody who asks where the first one is. They neither see nor disturb flock's, except
@@ -12,6 +13,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+
+use crate::sys::FIRST_SLOT;
 
 /// The first place.
 pub const FIRST: u64 = 1 << 62;
@@ -44,7 +47,7 @@ pub fn taken(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     match (u64::try_from(found.l_start), found.l_len) {
         _ if i32::from(found.l_type) == libc::F_UNLCK => Ok(None),
-        (Ok(start), 1..) if start >= FIRST => Ok(Some(start.max(from))),
+        (Ok(start), 1..) if start >= FIRST_SLOT => Ok(Some(start.max(from))),
         _ => Err(io::Error::other("something else is locked there")), // the whole file, say
     }
 }
@@ -61,24 +64,51 @@ pub fn is_locked(file: &File) -> bool {
 #[derive(Debug)]
 pub struct Taken<'a> {
     file: &'a File,
-    place: u64,
+    kept: Option<Kept>,
+}
+
+impl Taken<'_> {
+    /// Keeps the place until it is left, or the file is closed by everybody who shares it.
+    pub fn keep(mut self) -> Option<Kept> {
+        self.kept.take()
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        let _ = leave(self.file, self.place); // closing the file does it too
+        if let Some(kept) = self.kept.take() {
+            kept.leave(self.file);
+        }
     }
 }
 
-/// Takes a place; `None` if somebody has it.
+/// A place that is kept.
+#[derive(Debug)]
+pub struct Kept(u64);
+
+impl Kept {
+    /// Leaves it.
+    pub fn leave(self, file: &File) {
+        let _ = leave(file, self.0); // closing the file does it too
+    }
+}
+
+/// Takes a place; `None` if somebody has it. One in a file that may only be read is shared by all who may do no more.
 pub fn take(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
-    let set = |kind| fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, place, 1)));
-    let set = match set(libc::F_WRLCK) {
-        Err(Errno::EBADF) => set(libc::F_RDLCK), // a file that may only be read
-        set => set,
-    };
-    match set {
-        Ok(_) => Ok(Some(Taken { file, place })),
+    match take_alone(file, place) {
+        Err(e) if e.raw_os_error() == Some(libc::EBADF) => set(file, libc::F_RDLCK, place),
+        taken => taken,
+    }
+}
+
+/// Takes a place that nobody else can have; `None` if somebody has it. Fails in a file that may only be read.
+pub fn take_alone(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
+    set(file, libc::F_WRLCK, place)
+}
+
+fn set(file: &File, kind: i32, place: u64) -> io::Result<Option<Taken<'_>>> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, place, 1))) {
+        Ok(_) => Ok(Some(Taken { file, kept: Some(Kept(place)) })),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(e) => Err(e.into()),
     }

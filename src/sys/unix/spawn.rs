@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
-use std::iter::once;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -23,7 +22,8 @@ pub struct Program {
     /// Its file.
     pub file: CString,
     words: Vec<CString>,
-    variable: CString,
+    /// What is set in its environment, as `NAME=VALUE`.
+    variables: Vec<CString>,
 }
 
 impl Streams {
@@ -35,12 +35,15 @@ impl Streams {
 }
 
 impl Program {
-    /// Looks for a command's program, as execvp(3) does. `variable` is set in its environment.
-    pub fn of(command: &[OsString], (name, value): (&str, &OsStr)) -> io::Result<Self> {
+    /// Looks for a command's program, as execvp(3) does. `variables` are set in its environment.
+    pub fn of(command: &[OsString], variables: &[(&str, OsString)]) -> io::Result<Self> {
         let file = found_in_path(command.first().ok_or(Errno::ENOENT)?)?;
         let words = command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
-        let variable = [name.as_bytes(), b"=", value.as_bytes()].concat();
-        Ok(Self { file: CString::new(file.into_vec())?, words, variable: CString::new(variable)? })
+        let variable = |(name, value): &(&str, OsString)| {
+            CString::new([name.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        let variables = variables.iter().map(variable).collect::<Result<_, _>>()?;
+        Ok(Self { file: CString::new(file.into_vec())?, words, variables })
     }
 
     /// Its arguments.
@@ -54,13 +57,15 @@ impl Program {
         [SHELL, &self.file].into_iter().chain(arguments).collect()
     }
 
-    /// Its environment: this process's, not copied, and the variable.
+    /// Its environment: this process's, not copied, and the variables.
     pub fn environment(&self) -> Vec<&CStr> {
         #[allow(unsafe_code)] // SAFETY: it is what every Unix has under this name.
         unsafe extern "C" {
             static environ: *const *const libc::c_char;
         }
-        let name = self.variable.to_bytes().split_inclusive(|&b| b == b'=').next().unwrap_or_default();
+        fn name(entry: &CStr) -> &[u8] {
+            entry.to_bytes().split(|&b| b == b'=').next().unwrap_or_default()
+        }
         let mut environment = Vec::new();
         // SAFETY: it is a list of strings that ends with a null pointer, or null itself after clearenv(3). Nobody
         // changes it: gtlock sets no variable of its own.
@@ -72,14 +77,14 @@ impl Program {
                 entry = entry.add(1);
             }
         }
-        environment.retain(|entry| !entry.to_bytes().starts_with(name));
-        environment.into_iter().chain(once(self.variable.as_c_str())).collect()
+        environment.retain(|entry| self.variables.iter().all(|variable| name(variable) != name(entry)));
+        environment.into_iter().chain(self.variables.iter().map(CString::as_c_str)).collect()
     }
 }
 
 /// Becomes a command: runs it in this process. Returns only if that cannot be done.
-pub fn become_command(command: &[OsString], variable: (&str, &OsStr)) -> io::Result<Infallible> {
-    let program = Program::of(command, variable)?;
+pub fn become_command(command: &[OsString], variables: &[(&str, OsString)]) -> io::Result<Infallible> {
+    let program = Program::of(command, variables)?;
     let environment = program.environment();
     start::restore_sigpipe();
     let failed = match execve(&program.file, &program.words(), &environment) {

@@ -33,12 +33,12 @@ const OVERDUE: u32 = 124;
 /// process's own, any other the command's.
 pub fn run(launch: Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let (program, arguments) = launch.command.split_first().ok_or(io::ErrorKind::NotFound)?;
-    let (name, value) = launch.variable;
     let job = Job::around_this_process().map_err(io::Error::other)?;
     let stream = |file: Option<File>| file.map_or_else(Stdio::inherit, Stdio::from);
     let (stdin, stdout) = (stream(launch.streams.stdin), stream(launch.streams.stdout));
+    let variables = launch.variables.iter().map(|(name, value)| (name, value));
     let mut child =
-        Command::new(program).args(arguments).env(name, value).stdin(stdin).stdout(stdout).spawn()?;
+        Command::new(program).args(arguments).envs(variables).stdin(stdin).stdout(stdout).spawn()?;
     if let Some(Limit { max, .. }) = launch.limit {
         let milliseconds = u32::try_from(max.as_millis()).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
         // SAFETY: the handle is open, and may be waited for.
@@ -59,7 +59,7 @@ pub fn run(launch: Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -
 }
 
 /// Refuses: a process cannot become another here.
-pub fn become_command(_command: &[OsString], _variable: (&str, &OsStr)) -> io::Result<Infallible> {
+pub fn become_command(_command: &[OsString], _variables: &[(&str, OsString)]) -> io::Result<Infallible> {
     Err(io::Error::other("Windows replaces no process by another; run it without --no-fork"))
 }
 

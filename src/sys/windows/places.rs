@@ -7,7 +7,6 @@
 
 use std::fs::File;
 use std::io;
-use std::marker::PhantomData;
 use std::os::windows::ffi::OsStringExt;
 use std::os::windows::io::AsRawHandle;
 use std::path::{Path, PathBuf};
@@ -86,13 +85,35 @@ pub fn is_locked(file: &File) -> bool {
 /// A place that is taken, until dropped.
 #[derive(Debug)]
 pub struct Taken<'a> {
-    row: File,
-    number: u64,
-    file: PhantomData<&'a File>,
+    file: &'a File,
+    kept: Option<Kept>,
+}
+
+impl Taken<'_> {
+    /// Keeps the place until it is left, or this process ends.
+    pub fn keep(mut self) -> Option<Kept> {
+        self.kept.take()
+    }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            kept.leave(self.file);
+        }
+    }
+}
+
+/// A place that is kept.
+#[derive(Debug)]
+pub struct Kept {
+    row: File,
+    number: u64,
+}
+
+impl Kept {
+    /// Leaves it.
+    pub fn leave(self, _file: &File) {
         let _ = unlock(&self.row, self.number, 1); // closing the row does it too, but not at once
     }
 }
@@ -101,7 +122,12 @@ impl Drop for Taken<'_> {
 pub fn take(file: &File, number: u64) -> io::Result<Option<Taken<'_>>> {
     let row = open_row(file, Missing::Make)?;
     let is_taken = lock(&row, number, 1, LOCKFILE_EXCLUSIVE_LOCK)?;
-    Ok(is_taken.then_some(Taken { row, number, file: PhantomData }))
+    Ok(is_taken.then_some(Taken { file, kept: Some(Kept { row, number }) }))
+}
+
+/// Takes a place that nobody else can have; `None` if somebody has it.
+pub fn take_alone(file: &File, number: u64) -> io::Result<Option<Taken<'_>>> {
+    take(file, number)
 }
 
 /// Nobody waits in this way, as that could not be given up (see `interrupt`).

@@ -140,6 +140,18 @@ pub fn waits_in_kernel(pid: u32, data: &Path) {
 /// The places in the line for the lock of a data file that a process has taken.
 #[cfg(target_os = "linux")]
 pub fn places(pid: u32, data: &Path) -> impl Iterator<Item = u64> + use<> {
+    bytes(pid, data).filter(|&byte| byte >= 1 << 62)
+}
+
+/// The seats in the waiting room of a lock, and the slots of it, that a process has taken.
+#[cfg(target_os = "linux")]
+pub fn seats_and_slots(pid: u32, data: &Path) -> usize {
+    bytes(pid, data).filter(|&byte| byte < 1 << 62).count()
+}
+
+/// The bytes of the lock file of a data file that a process has locked.
+#[cfg(target_os = "linux")]
+fn bytes(pid: u32, data: &Path) -> impl Iterator<Item = u64> + use<> {
     use std::os::unix::fs::MetadataExt;
     let inode = std::fs::metadata(lock_file(data)).map_or(0, |lock| lock.ino());
     let fdinfos = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten();

@@ -1,0 +1,222 @@
+//! Slots: a shared lock that only so many hold at once.
+//!
+//! A slot is one byte of the lock file, far beyond its content, locked by whoever has it on the open file that the lock
+//! itself is on (`sys::places`): it lasts as long as that. Slots are looked for under the lock alone, so the file is the
+//! one that everybody looks at who holds it; a writer, who excludes all who hold it, excludes slots with it.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::flock;
+use super::request::{Claim, Slots};
+use crate::sys::places::{self, Kept};
+use crate::sys::{self, Interruptible};
+
+/// How often to look for slots again that somebody else took between two looks.
+const MAX_LOOKS: u32 = 100;
+
+/// The pause before an interrupt is repeated: the thread may not have been in the kernel yet.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// The pause before the next attempt where a slot has no thread to wait for it.
+const POLL: Duration = Duration::from_millis(10);
+
+/// The stack of a waiting thread, in bytes.
+const STACK: usize = 128 << 10;
+
+/// The slots that go with a lock that is held, in order. None for a lock that was wanted without.
+#[derive(Debug, Default)]
+pub struct Taken(Vec<(u32, Kept)>);
+
+impl Taken {
+    /// Their numbers.
+    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().map(|&(number, _)| number)
+    }
+
+    /// Gives them back.
+    pub fn give_back(&mut self, file: &File) {
+        self.0.drain(..).for_each(|(_, kept)| kept.leave(file));
+    }
+}
+
+/// What became of an attempt at a lock.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is held, with its slots.
+    Held(Taken),
+    /// Somebody holds a conflicting lock.
+    Locked,
+    /// The lock could be had, but not the slots.
+    Full,
+}
+
+impl Claim {
+    /// Takes the lock and its slots, if all of it can be had at once.
+    pub fn try_on(self, file: &File) -> io::Result<Attempt> {
+        if flock::try_lock(file, self.mode)? { self.with_slots(file) } else { Ok(Attempt::Locked) }
+    }
+
+    /// Takes the slots that go with the lock, which is held; gives it back if they cannot be had.
+    pub fn with_slots(self, file: &File) -> io::Result<Attempt> {
+        let Some(slots) = self.slots else { return Ok(Attempt::Held(Taken::default())) };
+        let taken = slots.take(file);
+        if !matches!(taken, Ok(Some(_))) {
+            flock::unlock(file)?;
+        }
+        Ok(taken?.map_or(Attempt::Full, Attempt::Held))
+    }
+}
+
+impl Slots {
+    /// Takes the lowest slots that are free, all or none.
+    ///
+    /// In ascending order and only once there are enough of them: of several who do this at once, one gets what it
+    /// wants. To hold some and wait for the others would be in the way of everybody else, and for long, were it stopped.
+    fn take(self, file: &File) -> io::Result<Option<Taken>> {
+        'look: for _ in 0..MAX_LOOKS {
+            let Some(free) = self.free(file)? else { return Ok(None) };
+            let mut taken = Taken::default();
+            for number in free {
+                let Some(slot) = places::take_alone(file, sys::slot(number)).map_err(explained)? else {
+                    taken.give_back(file);
+                    continue 'look;
+                };
+                taken.0.extend(slot.keep().map(|kept| (number, kept)));
+            }
+            return Ok(Some(taken));
+        }
+        Ok(None)
+    }
+
+    /// Whether so many are free as are wanted.
+    pub(super) fn has_room(self, file: &File) -> io::Result<bool> {
+        Ok(self.free(file)?.is_some())
+    }
+
+    /// The lowest free slots; `None` if there are not enough.
+    fn free(self, file: &File) -> io::Result<Option<Vec<u32>>> {
+        let mut free = Vec::new();
+        for number in 1..=self.limit {
+            if free.len() == self.take as usize {
+                break;
+            }
+            if !is_taken(file, number)? {
+                free.push(number);
+            }
+        }
+        Ok((free.len() == self.take as usize).then_some(free))
+    }
+
+    /// Waits until one of the slots that somebody has is free, or a signal interrupts this thread: then it is time to
+    /// look again.
+    ///
+    /// The kernel lets a thread wait for one lock. So this one waits for one slot, and for each other one a thread that
+    /// is interrupted and joined before this returns.
+    pub(super) fn wait_for_one(self, file: &File) -> io::Result<()> {
+        let mut taken = Vec::new();
+        for number in 1..=self.limit {
+            if is_taken(file, number)? {
+                taken.push(sys::slot(number));
+            }
+        }
+        if taken.len() + self.take as usize <= self.limit as usize {
+            return Ok(());
+        }
+        let Some((first, others)) = taken.split_first() else { return Ok(()) };
+        let this = Interruptible::this_thread();
+        let is_over = &AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (send_thread, threads) = mpsc::channel();
+            let (send_end, ends) = mpsc::channel();
+            let mut started = Vec::new();
+            for &slot in others {
+                let (send_thread, send_end) = (send_thread.clone(), send_end.clone());
+                let wait = move || {
+                    let _ = send_thread.send(Interruptible::this_thread());
+                    let waited = wait_until_left(file, slot, is_over);
+                    while !is_over.load(Ordering::SeqCst) {
+                        this.interrupt();
+                        thread::park_timeout(AGAIN);
+                    }
+                    let _ = send_end.send(waited);
+                };
+                let thread = thread::Builder::new().stack_size(STACK);
+                match sys::start_quietly(|| thread.spawn_scoped(scope, wait)) {
+                    Ok(thread) => started.push(thread),
+                    Err(_) => break,
+                }
+            }
+            let mut waited = if started.len() == others.len() {
+                places::wait_until_left(file, *first)
+            } else {
+                thread::sleep(POLL);
+                Ok(())
+            };
+            is_over.store(true, Ordering::SeqCst);
+            for thread in &started {
+                thread.thread().unpark();
+            }
+            // None of them is joined before all have ended, and so each may be interrupted.
+            let threads: Vec<_> = threads.iter().take(started.len()).collect();
+            let mut left = started.len();
+            while left > 0 {
+                for thread in &threads {
+                    thread.interrupt();
+                }
+                while let Ok(ended) = ends.recv_timeout(AGAIN) {
+                    waited = waited.and(ended);
+                    left -= 1;
+                    if left == 0 {
+                        break;
+                    }
+                }
+            }
+            match waited {
+                Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+/// Waits until a slot is free, whatever interrupts it, or the wait is over.
+fn wait_until_left(file: &File, slot: u64, is_over: &AtomicBool) -> io::Result<()> {
+    loop {
+        match places::wait_until_left(file, slot) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
+                if is_over.load(Ordering::SeqCst) {
+                    return Ok(());
+                }
+            }
+            waited => return waited,
+        }
+    }
+}
+
+fn is_taken(file: &File, number: u32) -> io::Result<bool> {
+    let slot = sys::slot(number);
+    Ok(places::taken(file, slot, slot + 1).map_err(explained)?.is_some())
+}
+
+/// Why there are no slots to be had.
+fn explained(error: io::Error) -> io::Error {
+    if sys::is_bad_descriptor(&error) {
+        return io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "it may only be read, and who takes a slot has to write to it: let this user write to it, or choose another \
+             --lock-dir",
+        );
+    }
+    if error.kind() == io::ErrorKind::Unsupported {
+        return io::Error::new(
+            error.kind(),
+            "this system has no locks for slots: lock a file for each of them, one by one, with gtlock try",
+        );
+    }
+    error
+}
