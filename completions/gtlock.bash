@@ -25,7 +25,7 @@ _gtlock_more() {
     case $prev in
         --html|--lock|--log|--read|--trace|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
-        --backup|--conflict-exit-code|--kill-after|--label|--max-hold|--read-fd|--retry-delay|--since|--slots|--take|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
+        --backup|--conflict-exit-code|--kill-after|--label|--max-hold|--max-waiters|--read-fd|--retry-delay|--since|--slots|--take|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
     ((COMP_CWORD > 1)) && [[ $cur != -* ]] || return
     case ${COMP_WORDS[1]} in
@@ -312,7 +312,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --help"
+            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --max-waiters --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -448,6 +448,13 @@ _gtlock() {
                     return 0
                     ;;
                 --retry-delay)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-waiters)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
@@ -619,7 +626,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__update)
-            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --max-waiters --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -640,6 +647,13 @@ _gtlock() {
                     return 0
                     ;;
                 --retry-delay)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --max-waiters)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace

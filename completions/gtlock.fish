@@ -61,6 +61,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l log -d 'Append a l
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l label -d 'Show TEXT instead of the command to others who ask who holds the lock, or waits for it' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-waiters -d 'Do not wait if K others wait for the lock already' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s o -l close -d 'Do not let the command inherit the lock: if gtlock is killed, the lock is gone'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s F -l no-fork -d 'Become the command instead of waiting for it; the lock lasts until its last inheritor ends'
@@ -89,6 +90,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s h -l help -d 'Prin
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l backup -d 'Keep the old content in FILE with SUFFIX added to its name, in place of what is there' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-waiters -d 'Do not wait if K others wait for the lock already' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f

@@ -12,7 +12,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::values::is_time;
 use self::values::{
-    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit, parse_slots,
+    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit, parse_slots, parse_waiters,
 };
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
@@ -74,7 +74,10 @@ impl Action {
     /// What goes together with nothing that could be done, and why.
     fn contradiction(&self) -> Option<&'static str> {
         match self {
-            Self::Run(RunArgs { lock, .. }) | Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
+            Self::Run(RunArgs { lock, wait, .. }) => {
+                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files()))
+            }
+            Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
             _ => None,
         }
     }
@@ -323,6 +326,21 @@ pub struct WaitArgs {
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
+
+    /// Do not wait if K others wait for the lock already.
+    ///
+    /// With 1, one runs, one waits to run once more, and the rest leave at once, with the status of a busy lock.
+    #[arg(long, value_name = "K", value_hint = ValueHint::Other, value_parser = parse_waiters, allow_negative_numbers = true,
+          help_heading = BUSY)]
+    pub max_waiters: Option<u32>,
+}
+
+impl WaitArgs {
+    fn contradiction(&self, has_lock_files: bool) -> Option<&'static str> {
+        (self.max_waiters.is_some() && !has_lock_files).then_some(
+            "--max-waiters does not go with --direct and descriptors: those who wait are counted in a lock file",
+        )
+    }
 }
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]

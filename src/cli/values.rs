@@ -101,6 +101,14 @@ pub fn parse_slots(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("give a number from 1 to {}", Slots::MAX))
 }
 
+/// Reads how many others may wait.
+pub fn parse_waiters(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(0) => Err("give a number from 1; gtlock try does not wait at all".to_owned()),
+        others => others.map_err(|_| "give a number from 1".to_owned()),
+    }
+}
+
 /// Reads `1m 30s`, `250ms`, or a plain number of seconds, `2.5`.
 pub fn parse_time(text: &str) -> Result<Duration, String> {
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');

@@ -57,13 +57,14 @@ const SUBCOMMANDS: [(&[&str], Means); 12] = [
 ];
 
 /// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
-const OPTIONS: [(&[&str], &[&str], &str); 17] = [
+const OPTIONS: [(&[&str], &[&str], &str); 18] = [
     (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
     (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
     (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
     (LOCKING, &["-e", "-x", "--exclusive"], "a file to write goes after --write"),
     (LOCKING, &["-s", "--shared"], "a file to read goes after --read"),
     (LOCKING, &["-u", "--unlock"], "use --unlock-fd N"),
+    (&["try"], &["--max-waiters"], "gtlock try never waits; gtlock run does"),
     (
         LOCKING,
         &["-j", "--jobs", "--permits", "--count"],

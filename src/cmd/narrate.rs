@@ -102,6 +102,18 @@ impl Narrator {
         }
     }
 
+    /// Prints that so many others wait already.
+    pub fn crowded(&mut self, target: &Target, max_waiters: u32) {
+        self.end_live_line();
+        if !self.quiet {
+            let waiting = match max_waiters {
+                1 => "1 other waits".to_owned(),
+                others => format!("{others} others wait"),
+            };
+            report::say(&format!("{}: not waited for: {waiting} already (--max-waiters)", shown(target)));
+        }
+    }
+
     /// The question who holds a lock, unless it is asked already.
     fn ask(&mut self, target: &Target) -> &Inquiry<String> {
         if self.asked.as_ref().is_none_or(|(about, _)| about != target) {

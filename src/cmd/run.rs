@@ -40,6 +40,9 @@ pub(super) fn patient(lock: Request, args: &WaitArgs) -> Request {
     if let Some(delay) = args.retry_delay {
         lock = lock.retry_delay(delay);
     }
+    if let Some(others) = args.max_waiters {
+        lock = lock.max_waiters(others);
+    }
     lock
 }
 
@@ -151,6 +154,11 @@ pub(super) fn acquire(
         Err(Error::Busy(target)) => {
             journal.refused(&target, Outcome::Refused);
             narrator.refused(&target, "busy");
+            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+        }
+        Err(Error::Crowded { target, max_waiters }) => {
+            journal.refused(&target, Outcome::Refused);
+            narrator.crowded(&target, max_waiters);
             return Ok(Err(Exit::Refused(args.conflict_exit_code)));
         }
         Err(Error::TimedOut { target, waited }) => {

@@ -28,6 +28,7 @@ use super::nested;
 use super::path::Resolver;
 use super::queue::{self, Inside, Turn};
 use super::request::{Claim, Slots, Target};
+use super::room;
 use super::slots::{Attempt, Taken};
 use super::wait::{OnWait, Patience};
 use super::{Guard, Kind, Locked, Mode, Request, Wait, descriptor, flock, holder};
@@ -38,6 +39,7 @@ pub fn acquire(request: &Request, on_wait: OnWait<'_>) -> Result<Guard, Error> {
     check(request)?;
     let mut acquisition = Acquisition {
         wait: request.wait,
+        max_waiters: request.max_waiters,
         patience: Patience::new(request.wait, request.retry_delay, on_wait),
         processes: Processes::default(),
         replaced: 0,
@@ -75,6 +77,13 @@ fn check(request: &Request) -> Result<(), Error> {
             Some("slots are for a shared lock on one file: take other locks in a request of their own")
         }
     };
+    let wrong = wrong.or(match request.max_waiters {
+        Some(0) => Some("if nobody may wait, use a request that does not wait"),
+        Some(_) if !has_lock_files => {
+            Some("those who wait are counted in a lock file: data and open files have none")
+        }
+        _ => None,
+    });
     let named = request.paths().next().unwrap_or(Path::new("."));
     wrong.map_or(Ok(()), |wrong| Err(Error::invalid(named, wrong)))
 }
@@ -122,6 +131,7 @@ enum Step {
 /// A request on its way to its locks.
 struct Acquisition<'a> {
     wait: Wait,
+    max_waiters: Option<u32>,
     patience: Patience<'a>,
     processes: Processes,
     /// How often a file was replaced, since the last wait.
@@ -194,6 +204,14 @@ impl Acquisition<'_> {
             Some(_) => Inside::ThisLock,
             None if nested::is_inside(&mut self.processes) => Inside::Lock,
             None => Inside::Nothing,
+        };
+        let _seat = match self.max_waiters {
+            Some(max) => Some(
+                room::enter(&lock.file, max)
+                    .map_err(|e| Error::io(target.lock(), e))?
+                    .ok_or_else(|| Error::Crowded { target: target.clone(), max_waiters: max })?,
+            ),
+            None => None,
         };
         let turn = match target.kind() {
             Kind::LockFile => Turn::in_line(&lock.file, target.claim(), inside),

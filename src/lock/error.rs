@@ -13,8 +13,8 @@ use crate::sys::Dir;
 /// two system calls means a file system without stable inode numbers.
 pub const MAX_REPLACED: u32 = 100;
 
-/// Why a lock was not obtained. Only [`Busy`](Error::Busy) and [`TimedOut`](Error::TimedOut) mean
-/// that somebody else holds it; every other failure is reported as what it is.
+/// Why a lock was not obtained. Only [`Busy`](Error::Busy), [`TimedOut`](Error::TimedOut) and
+/// [`Crowded`](Error::Crowded) mean that somebody else holds it; every other failure is reported as what it is.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -30,6 +30,16 @@ pub enum Error {
         target: Target,
         /// How long was waited for all the locks of the request together.
         waited: Duration,
+    },
+
+    /// Another process holds a conflicting lock, and so many others wait for it already as the request
+    /// [allows](super::Request::max_waiters).
+    #[error("{}: {} already, and no more are to", Escaped::new(.target.data()), waiting(*.max_waiters))]
+    Crowded {
+        /// The lock that was not obtained.
+        target: Target,
+        /// How many others were allowed to wait.
+        max_waiters: u32,
     },
 
     /// The lock is held around this request: to wait for it would be to wait for ever.
@@ -99,6 +109,11 @@ impl Error {
     pub(super) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.into() }
     }
+}
+
+/// How many wait.
+pub fn waiting(others: u32) -> String {
+    if others == 1 { "1 other waits".to_owned() } else { format!("{others} others wait") }
 }
 
 /// To the millisecond, which is as much as a reader wants.

@@ -37,6 +37,7 @@
 //! | `nested.rs` | the locks around a request |
 //! | `slots.rs` | a shared lock that only so many hold at once |
 //! | `queue.rs` | the line in front of a lock |
+//! | `room.rs` | how many may stand in it |
 //! | `wait.rs` | waiting in it: the deadline, who is told, in the kernel or by polling |
 //! | `descriptor.rs`, `guard.rs` | the caller's open files; locks that are held |
 //! | `acquire.rs` | the corridor from a request to its guard, with the chart |
@@ -115,6 +116,7 @@ mod path;
 mod queue;
 mod record;
 mod request;
+mod room;
 mod slots;
 mod ties;
 mod wait;

@@ -91,6 +91,7 @@ pub struct Request {
     pub(super) descriptors: Vec<Descriptor>,
     pub(super) place: Place,
     pub(super) slots: Option<Slots>,
+    pub(super) max_waiters: Option<u32>,
     pub(super) wait: Wait,
     pub(super) retry_delay: Option<Duration>,
 }
@@ -165,6 +166,12 @@ impl Request {
     pub fn take(mut self, units: u32) -> Self {
         let limit = self.slots.map_or(0, |slots| slots.limit);
         self.slots = Some(Slots { limit, take: units });
+        self
+    }
+
+    /// Does not wait where so many others wait already: [`Error::Crowded`](super::Error::Crowded).
+    pub fn max_waiters(mut self, others: u32) -> Self {
+        self.max_waiters = Some(others);
         self
     }
 

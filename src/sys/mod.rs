@@ -61,20 +61,25 @@ pub enum Tie {
     Slot(u32),
 }
 
-/// Which bytes beside the content of a lock file stand for what, when they are locked: slots from here on, then
-/// the places in the queue.
+/// Which bytes beside the content of a lock file stand for what, when they are locked: slots from here on, then seats,
+/// then the places in the queue.
 const FIRST_SLOT: u64 = 1 << 61;
-const BEYOND_SLOTS: u64 = FIRST_SLOT + (1 << 60);
+const FIRST_SEAT: u64 = FIRST_SLOT + (1 << 60);
 
 /// The byte of a slot. The bytes are apart: of two locks that touch the kernel makes one.
 pub fn slot(number: u32) -> u64 {
     FIRST_SLOT + 2 * u64::from(number)
 }
 
+/// The byte of a seat in the waiting room.
+pub fn seat(number: u32) -> u64 {
+    FIRST_SEAT + 2 * u64::from(number)
+}
+
 /// The slot whose byte it is.
 #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nobody can see it"))]
 fn slot_at(byte: u64) -> Option<u32> {
-    (FIRST_SLOT..BEYOND_SLOTS).contains(&byte).then(|| u32::try_from((byte - FIRST_SLOT) / 2).ok())?
+    (FIRST_SLOT..FIRST_SEAT).contains(&byte).then(|| u32::try_from((byte - FIRST_SLOT) / 2).ok())?
 }
 
 /// A line of the kernel's table of all locks.

@@ -121,6 +121,23 @@ fn slots_that_there_cannot_be() {
 }
 
 #[test]
+fn limits_to_those_who_wait_that_there_cannot_be() {
+    let (dir, _) = data();
+    let refuse = |arguments: &str, words: &[&str]| {
+        let arguments = arguments.split_whitespace().chain(["--", "touch", "ran"]);
+        refused(dir.path(), arguments, words);
+    };
+    refuse("run --write f --max-waiters=0", &["--max-waiters", "from 1", "gtlock try"]);
+    for number in ["-1", "some", "1.5", "99999999999"] {
+        refuse(&format!("run --write f --max-waiters={number}"), &["--max-waiters", number, "from 1"]);
+    }
+    refuse("run --write f --max-waiters", &["--max-waiters needs a number"]);
+    refuse("run --direct --write f --max-waiters=1", &["--max-waiters", "--direct", "lock file"]);
+    refuse("run --write-fd 0 --max-waiters=1", &["--max-waiters", "descriptors", "lock file"]);
+    refuse("try --write f --max-waiters=1", &["'--max-waiters'", "gtlock try never waits"]);
+}
+
+#[test]
 fn names_that_are_none() {
     let (dir, _) = data();
     for name in ["/", ".", "..", "./", "../..", "missing/.."] {

@@ -61,3 +61,5 @@ mod terminal;
 mod trying;
 mod update;
 mod waiting;
+#[cfg(target_os = "linux")]
+mod waiting_room;
