@@ -33,6 +33,16 @@ pub enum Fault {
     HeadPassedByNextOnly,
     /// A reader waits for its turn and for nothing else.
     NoPatience,
+    /// A slot is taken even if somebody has it.
+    SlotShared,
+    /// The slot that was waited for counts as taken.
+    SlotNotTaken,
+    /// Whoever wants several slots is content with those that are free.
+    SlotsPartly,
+    /// Whoever wants several slots keeps those that are free while it waits for the others.
+    SlotsKept,
+    /// Who has waited long for slots takes those that are free, whoever is ahead.
+    SlotsPastTheLine,
     /// A nested request with a queue ahead is refused before it has tried the lock.
     NestedDoesNotTry,
 }

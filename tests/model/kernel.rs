@@ -21,9 +21,18 @@ pub struct Open {
     pub place: Option<u8>,
     /// The place just ahead, for the moment between having waited for it and giving it back.
     ahead: Option<u8>,
+    /// With fcntl(2), on single bytes too: the slots, one bit each.
+    pub slots: u8,
 }
 
+/// All the slots that there are: two.
+pub const SLOTS: u8 = 0b11;
+
 impl Open {
+    fn new(inode: u8, can_write: bool) -> Self {
+        Self { inode, can_write, held: None, place: None, ahead: None, slots: 0 }
+    }
+
     fn places(self) -> impl Iterator<Item = u8> {
         self.place.into_iter().chain(self.ahead)
     }
@@ -55,12 +64,11 @@ impl Kernel {
         let is_used = |inode| self.open.iter().flatten().chain(&self.leaked).any(|open| open.inode == inode);
         let inode = self.path.or_else(|| (0..=u8::MAX).find(|&inode| !is_used(inode)));
         self.path = inode;
-        self.open[me] = inode.map(|inode| Open { inode, can_write, held: None, place: None, ahead: None });
+        self.open[me] = inode.map(|inode| Open::new(inode, can_write));
     }
 
     pub fn open_existing(&mut self, me: usize) -> bool {
-        self.open[me] =
-            self.path.map(|inode| Open { inode, can_write: true, held: None, place: None, ahead: None });
+        self.open[me] = self.path.map(|inode| Open::new(inode, true));
         self.path.is_some()
     }
 
@@ -148,6 +156,33 @@ impl Kernel {
     pub fn leave_place(&mut self, me: usize) {
         if let Some(mine) = &mut self.open[me] {
             mine.place = None;
+        }
+    }
+
+    /// The slots that this process has.
+    pub fn slots(&self, me: usize) -> u8 {
+        self.open[me].map_or(0, |open| open.slots)
+    }
+
+    /// The slots that others have.
+    pub fn slots_of_others(&self, me: usize) -> u8 {
+        self.others(me).fold(0, |slots, open| slots | open.slots)
+    }
+
+    /// Whether so many slots are free to a process.
+    pub fn has_room(&self, me: usize, take: u8) -> bool {
+        (SLOTS & !self.slots_of_others(me)).count_ones() >= take.into()
+    }
+
+    pub fn take_slot(&mut self, me: usize, slot: u8) {
+        if let Some(mine) = &mut self.open[me] {
+            mine.slots |= slot;
+        }
+    }
+
+    pub fn give_slots_back(&mut self, me: usize) {
+        if let Some(mine) = &mut self.open[me] {
+            mine.slots = 0;
         }
     }
 

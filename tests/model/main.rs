@@ -17,7 +17,10 @@
 //!  +------------------------------------------------+
 //! ```
 //!
-//! A change to `acquire.rs`, `queue.rs` or `clean.rs` in `src/lock` belongs here too: nothing checks that the
+//! Who wants slots looks for them when it has got the lock, and takes them one by one, or gives the lock back. At the
+//! head of the queue it waits for one of those that others have.
+//!
+//! A change to `acquire.rs`, `queue.rs`, `slots.rs` or `clean.rs` in `src/lock` belongs here too: nothing checks that the
 //! two agree. `kernel.rs` is what the kernel promises, `state.rs` what a state is, `steps.rs` what each process
 //! does, `protocol.rs` what can happen to it, `fault.rs` what can be wrong, `properties.rs` what must hold, and
 //! `explore.rs` visits every state.
@@ -31,7 +34,8 @@
 //!   two processes that come at once may have the same ticket, and threads of one process compete for one place.
 //!   A process that waited for a place has it for a moment, beside its own. A process that cannot write to the
 //!   file shares its place.
-//! - `run --write`, `run --read`, a reader inside a reader's command, a reader that writes into a pipe to
+//! - The slots, two of them: likewise.
+//! - `run --write`, `run --read`, the same with `--slots 2`, a reader inside a reader's command, a reader that writes into a pipe to
 //!   another, `try --write`, `clean`, `status`, flock(1), and a process that cannot queue.
 //! - SIGKILL between any two steps. A command that runs goes on with the inherited descriptor, and so with the
 //!   lock; otherwise lock and place go together.
@@ -41,7 +45,8 @@
 //!
 //! # What holds
 //!
-//! In every state: a writer is inside alone; the file that is locked by those inside is the one at the path;
+//! In every state: a writer is inside alone; whoever is inside has as many slots as it wants and alone, so never more
+//! are out than there are; the file that is locked by those inside is the one at the path;
 //! somebody can go on, or all are done; no two have the same place; a place is left before the command runs,
 //! and when a wait is given up; a nested request is refused only where it would wait for ever. And there is an
 //! order: if one process has a place and another opens the file after that, and the two exclude each other,
@@ -56,7 +61,8 @@
 //!
 //! The holder record and the lock on the directory that guards it; several locks in one request, their order,
 //! symbolic links; errors of system calls, the limit of 100 mismatches; time: here the lock may be free for
-//! long, or a wait last long, at any moment; polling; how the last place is found, which takes several system
+//! long, or a wait last long, at any moment; polling; the moment for which a process has a slot that it waited for, in
+//! which two heads could wake each other; how the last place is found, which takes several system
 //! calls and may find one that was left meanwhile, just as this one may be left before the next step; locks
 //! on the data itself or on the caller's descriptors; file systems without stable inodes; programs that do not
 //! keep to the protocol; Windows. And more processes than are listed below: each of these runs once.
@@ -77,8 +83,12 @@ use stateright::{Checker, HasDiscoveries, Model, Path};
 
 use explore::explore;
 use fault::Fault;
-use properties::{AT_PATH, BEHIND, EXCLUSION, NO_PLACE, ORDER, OWN_PLACE, PROGRESS, REFUSED, TOGETHER};
-use protocol::Role::{Asker, Cleaner, Guest, Looker, Nested, Peer, PipedTo, Reader, Unqueued, Writer};
+use properties::{
+    AT_PATH, BEHIND, EXCLUSION, NO_PLACE, ORDER, OWN_PLACE, PROGRESS, REFUSED, SLOTS, TOGETHER,
+};
+use protocol::Role::{
+    Asker, Cleaner, Guest, Looker, Nested, Peer, PipedTo, Reader, Sharer, Unqueued, Writer,
+};
 use protocol::{Action, Mishaps, Protocol, Role};
 use state::State;
 
@@ -118,6 +128,13 @@ fn configurations() -> Vec<Protocol> {
         protocol(&[Writer, Reader, Reader], STOP),
         protocol(&[Writer, Writer, Reader, Cleaner], STOP),
         protocol(&[Writer, Writer, Writer, Reader], STOPS),
+        protocol(&[Sharer(1), Sharer(1), Sharer(1), Writer], NONE),
+        protocol(&[Sharer(1), Sharer(1), Sharer(2), Sharer(2)], NONE),
+        protocol(&[Sharer(1), Sharer(2), Sharer(1)], BOTH),
+        protocol(&[Sharer(1), Sharer(1), Writer], KILL),
+        protocol(&[Sharer(1), Sharer(1), Sharer(2), Reader], NONE),
+        protocol(&[Sharer(1), Sharer(1), Cleaner], KILL),
+        protocol(&[Sharer(1), Sharer(2), Sharer(2)], STOP),
     ]
     .into()
 }
@@ -190,6 +207,11 @@ fn every_known_fault_is_found() {
         (Fault::HeadTrusted, &[Writer, Writer, Reader], STOP, PROGRESS),
         (Fault::HeadPassedByNextOnly, &[Peer, Writer, Writer, Writer], STOP, PROGRESS),
         (Fault::NestedDoesNotTry, &[Reader, Nested(0), Writer], NONE, REFUSED),
+        (Fault::SlotShared, &[Sharer(1), Sharer(1)], NONE, SLOTS),
+        (Fault::SlotNotTaken, &[Sharer(2), Sharer(2)], NONE, SLOTS),
+        (Fault::SlotsPartly, &[Sharer(1), Sharer(2)], NONE, SLOTS),
+        (Fault::SlotsKept, &[Sharer(1), Sharer(2), Sharer(2)], STOP, PROGRESS),
+        (Fault::SlotsPastTheLine, &[Sharer(1), Sharer(2), Sharer(1)], NONE, ORDER),
         (Fault::NoPatience, &[PipedTo(1), Reader, Writer], NONE, PROGRESS),
     ];
     for (fault, roles, mishaps, broken) in faults {

@@ -12,6 +12,7 @@ pub const PROGRESS: &str = "nobody is stuck";
 pub const ORDER: &str = "nobody is inside before a waiter who had a place when they came";
 pub const OWN_PLACE: &str = "no two have the same place";
 pub const NO_PLACE: &str = "nobody has a place who is inside or has ended";
+pub const SLOTS: &str = "everybody inside has the slots that they want, and nobody else has them";
 pub const REFUSED: &str = "nobody is refused a lock that is free to them";
 
 pub const TOGETHER: &str = "readers are inside together";
@@ -45,6 +46,7 @@ impl Model for Protocol {
             Property::always(ORDER, order),
             Property::always(OWN_PLACE, own_place),
             Property::always(NO_PLACE, no_place),
+            Property::always(SLOTS, slots),
             Property::always(REFUSED, refused),
             // And these can happen, or the model would be less than the protocol.
             Property::sometimes(TOGETHER, |_, state| inside(state).count() > 1),
@@ -74,6 +76,14 @@ fn own_place(_: &Protocol, state: &State) -> bool {
 
 fn no_place(_: &Protocol, state: &State) -> bool {
     state.kernel.leaked.is_none() && inside(state).all(|me| state.kernel.place(me).is_none())
+}
+
+fn slots(protocol: &Protocol, state: &State) -> bool {
+    inside(state).all(|me| {
+        let mine = state.kernel.slots(me);
+        mine.count_ones() == u32::from(protocol.take(me).unwrap_or_default())
+            && mine & state.kernel.slots_of_others(me) == 0
+    })
 }
 
 fn refused(protocol: &Protocol, state: &State) -> bool {

@@ -11,6 +11,8 @@ pub enum Role {
     Writer,
     /// `run --read`.
     Reader,
+    /// `run --read --slots 2 --take` this many.
+    Sharer(u8),
     /// `run --read` as the command of the reader with this number: it ends before that reader lets go.
     Nested(usize),
     /// `run --read` whose command writes to that of the reader with this number, and so does not end before
@@ -91,9 +93,14 @@ impl Protocol {
 
     pub fn mode(&self, me: usize) -> Mode {
         match self.roles[me] {
-            Role::Reader | Role::Nested(_) | Role::PipedTo(_) => Mode::Shared,
+            Role::Reader | Role::Sharer(_) | Role::Nested(_) | Role::PipedTo(_) => Mode::Shared,
             _ => Mode::Exclusive,
         }
+    }
+
+    /// How many slots a process wants.
+    pub fn take(&self, me: usize) -> Option<u8> {
+        if let Role::Sharer(take) = self.roles[me] { Some(take) } else { None }
     }
 
     /// Those behind whose turn this process has to wait if they were first; one bit each.
@@ -101,8 +108,10 @@ impl Protocol {
         if matches!(self.roles[me], Role::Unqueued | Role::Peer) {
             return 0;
         }
-        let conflicts =
-            |&other: &usize| self.mode(me) == Mode::Exclusive || self.mode(other) == Mode::Exclusive;
+        let conflicts = |&other: &usize| {
+            let shares_slots = self.take(me).is_some() && self.take(other).is_some();
+            shares_slots || self.mode(me) == Mode::Exclusive || self.mode(other) == Mode::Exclusive
+        };
         (0..self.roles.len()).filter(conflicts).fold(0, |bits, other| bits | 1 << other)
     }
 
@@ -130,6 +139,7 @@ impl Protocol {
                 _ => true,
             },
             At::WaitsForTurn(Some(ahead)) => !state.kernel.is_taken(me, ahead),
+            At::WaitsForSlot(slots) => slots == 0 || slots & !state.kernel.slots_of_others(me) != 0,
             At::Waits | At::Confirms => state.kernel.can_lock(me, self.mode(me)),
             At::Held | At::Orphaned => self.can_end(state, me),
             At::Stopped | At::Over => false,
@@ -140,18 +150,25 @@ impl Protocol {
     fn can_give_up(state: &State, me: usize) -> bool {
         match state.processes[me].at {
             At::Confirms => true,
-            At::WaitsForTurn(_) | At::Waits => state.expiries > 0,
+            At::WaitsForTurn(_) | At::Waits | At::WaitsForSlot(_) => state.expiries > 0,
             _ => false,
         }
     }
 
-    /// Whether a waiter can see that the lock is free and the head of the queue does not take it.
+    /// Whether a waiter can see that the lock is free and the head of the queue does not take it; or, if it wants
+    /// slots, that there are enough and the head is stopped.
     fn can_pass_by(&self, state: &State, me: usize) -> bool {
         let At::WaitsForTurn(Some(ahead)) = state.processes[me].at else { return false };
         let passed = state.processes[me].passed;
         let is_next = || state.kernel.places_ahead(me, passed).all(|place| place == ahead);
+        let head = state.kernel.places_ahead(me, passed).min();
+        let is_stopped = |other: usize| {
+            state.processes[other].at == At::Stopped && state.kernel.has_place(me, other, head)
+        };
+        let has_room = self.take(me).is_some_and(|take| state.kernel.has_room(me, take));
         state.kernel.is_taken(me, ahead)
-            && state.kernel.can_lock(me, Mode::Exclusive)
+            && (state.kernel.can_lock(me, Mode::Exclusive)
+                || has_room && (0..self.roles.len()).any(is_stopped))
             && !self.has(Fault::HeadTrusted)
             && (!self.has(Fault::HeadPassedByNextOnly) || is_next())
     }
@@ -161,6 +178,7 @@ impl Protocol {
         matches!(state.processes[me].at, At::WaitsForTurn(Some(_)))
             && self.mode(me) == Mode::Shared
             && state.kernel.can_lock(me, Mode::Shared)
+            && (self.take(me).is_none() || self.has(Fault::SlotsPastTheLine))
             && !self.has(Fault::NoPatience)
     }
 
@@ -192,7 +210,9 @@ impl Protocol {
             Event::GivesUp => Self::can_give_up(state, me),
             Event::PassesBy => self.can_pass_by(state, me),
             Event::Joins => self.can_join(state, me),
-            Event::IsStopped => state.stops > 0 && matches!(at, At::WaitsForTurn(_) | At::Waits),
+            Event::IsStopped => {
+                state.stops > 0 && matches!(at, At::WaitsForTurn(_) | At::Waits | At::WaitsForSlot(_))
+            }
             Event::IsKilled => state.kills > 0 && !matches!(at, At::Over | At::Stopped | At::Orphaned),
         }
     }
@@ -214,8 +234,8 @@ impl Protocol {
             (Event::PassesBy, _) => before,
             (Event::Joins, _) => {
                 next.kernel.try_lock(me, Mode::Shared);
-                next.processes[me].goes_ahead = true;
-                At::Leaves
+                next.processes[me].goes_ahead = self.take(me).is_none();
+                self.after_lock(me)
             }
             (Event::IsStopped, _) => {
                 next.stops -= 1;

@@ -16,6 +16,14 @@ pub enum At {
     WaitsForTurn(Option<u8>),
     /// Waits for the lock itself.
     Waits,
+    /// Has the lock, and looks which of its slots are free.
+    LooksForSlots,
+    /// Takes these slots, the lowest first.
+    TakesSlots(u8),
+    /// Has the lock, but cannot get the slots: gives it back.
+    Full,
+    /// Looks which slots others have; then waits for one of these to be given back.
+    WaitsForSlot(u8),
     /// Has the lock, and its place still.
     Leaves,
     /// Has the lock: is its file still at the path?

@@ -1,7 +1,7 @@
 //! What each process does, one visible system call a step. The order of the calls is that of `src/lock`.
 
 use super::fault::Fault;
-use super::kernel::{Kernel, Mode};
+use super::kernel::{Kernel, Mode, SLOTS};
 use super::protocol::{Protocol, Role};
 use super::state::{At, State};
 
@@ -14,6 +14,9 @@ impl Protocol {
                 self.acquire(state, me, at)
             }
             At::Queues(_) | At::WaitsForTurn(_) | At::Leaves => self.queue(state, me, at),
+            At::LooksForSlots | At::TakesSlots(_) | At::Full | At::WaitsForSlot(_) => {
+                self.slots(&mut state.kernel, me, at)
+            }
             At::Held if self.has(Fault::ReaderUnlinks) && self.mode(me) == Mode::Shared => At::Unlinks,
             At::Held if self.has(Fault::UnlinkAfterUnlock) => {
                 state.kernel.unlock(me);
@@ -56,6 +59,7 @@ impl Protocol {
                 state.processes[me].goes_ahead = true;
                 At::Tries
             }
+            At::Tries if kernel.try_lock(me, mode) && self.take(me).is_some() => At::LooksForSlots,
             At::Tries if kernel.try_lock(me, mode) => At::Checks,
             At::Tries if is_held_around => At::AlreadyLocked,
             At::LooksAhead | At::Tries if role == Role::Asker => At::Confirms,
@@ -72,7 +76,7 @@ impl Protocol {
                     Role::Peer => At::Held,
                     Role::Unqueued => At::Checks,
                     _ if self.has(Fault::PlaceKept) => At::Checks,
-                    _ => At::Leaves,
+                    _ => self.after_lock(me),
                 }
             }
             _ if kernel.is_at_path(me) || self.has(Fault::NoInodeCheck) => At::Held,
@@ -109,8 +113,59 @@ impl Protocol {
             }
             _ => {
                 kernel.leave_place(me);
+                // With its slots it has its turn: those behind need not wait for its command to begin.
+                process.has_turn &= self.take(me).is_none();
                 At::Checks
             }
+        }
+    }
+
+    /// What comes after the lock was waited for.
+    pub fn after_lock(&self, me: usize) -> At {
+        if self.take(me).is_some() { At::LooksForSlots } else { At::Leaves }
+    }
+
+    /// `slots.rs`.
+    fn slots(&self, kernel: &mut Kernel, me: usize, at: At) -> At {
+        let take = self.take(me).unwrap_or_default();
+        let others = kernel.slots_of_others(me);
+        let done = |kernel: &Kernel| if kernel.place(me).is_some() { At::Leaves } else { At::Checks };
+        match at {
+            At::LooksForSlots => {
+                let has_room = kernel.has_room(me, take);
+                let free = (0..8).map(|bit| 1 << bit).filter(|slot| SLOTS & slot & !others != 0);
+                let wanted = free.take(take.into()).fold(0, |slots, slot: u8| slots | slot);
+                if has_room || wanted != 0 && (self.has(Fault::SlotsPartly) || self.has(Fault::SlotsKept)) {
+                    At::TakesSlots(wanted)
+                } else {
+                    At::Full
+                }
+            }
+            At::TakesSlots(wanted) => {
+                let slot = wanted & wanted.wrapping_neg();
+                if others & slot != 0 && !self.has(Fault::SlotShared) {
+                    kernel.give_slots_back(me);
+                    return At::LooksForSlots;
+                }
+                kernel.take_slot(me, slot);
+                match wanted & !slot {
+                    0 if self.has(Fault::SlotsKept) && kernel.slots(me).count_ones() < take.into() => {
+                        At::Full
+                    }
+                    0 => done(kernel),
+                    left => At::TakesSlots(left),
+                }
+            }
+            At::Full => {
+                kernel.unlock(me);
+                if kernel.place(me).is_some() { At::WaitsForSlot(0) } else { At::Queues(None) }
+            }
+            At::WaitsForSlot(0) if kernel.has_room(me, take) => At::Waits,
+            At::WaitsForSlot(0) => At::WaitsForSlot(others),
+            At::WaitsForSlot(_) if self.has(Fault::SlotNotTaken) && kernel.try_lock(me, Mode::Shared) => {
+                done(kernel)
+            }
+            _ => At::Waits,
         }
     }
 
@@ -131,7 +186,7 @@ impl Protocol {
             At::CleanOpens if kernel.open_existing(me) => At::CleanTries,
             At::CleanTries if self.has(Fault::CleanWithoutLock) => At::CleanLooks,
             At::CleanTries if kernel.try_lock(me, Mode::Exclusive) => At::CleanLooks,
-            At::CleanLooks if !kernel.has_queue(me) => At::CleanChecks,
+            At::CleanLooks if !kernel.has_queue(me) && kernel.slots_of_others(me) == 0 => At::CleanChecks,
             At::CleanChecks if kernel.is_at_path(me) || self.has(Fault::CleanWithoutCheck) => {
                 if self.has(Fault::CleanUnlocksFirst) { At::CleanUnlocks } else { At::CleanUnlinks }
             }
