@@ -28,7 +28,12 @@ pub fn who_holds(target: &Target) -> String {
             let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
             // Readers share: one that waits nevertheless lacks a slot or stands behind a writer.
             let turn = match (mode, target.mode(), target.slots()) {
-                (Mode::Shared, Mode::Shared, None) => ", and a writer waits".to_owned(),
+                (Mode::Shared, Mode::Shared, None)
+                    if holders.iter().all(|holder| holder.slots.is_empty()) =>
+                {
+                    ", and a writer waits".to_owned()
+                }
+                (Mode::Shared, Mode::Shared, None) => ", and others wait before".to_owned(),
                 (Mode::Shared, _, Some(Slots { limit, .. })) => {
                     let taken: usize = holders.iter().map(|holder| holder.slots.len()).sum();
                     format!(", {taken} of {limit} slots taken")

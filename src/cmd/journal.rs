@@ -46,6 +46,7 @@ struct Wait {
 /// A lock that was asked for.
 struct Noted {
     target: Target,
+    slots: Vec<u32>,
     asked: Instant,
     /// Got, refused or given up.
     answered: Instant,
@@ -95,7 +96,8 @@ impl<'a> Journal<'a> {
             _ => self.found(target),
         };
         let (target, asked) = (target.clone(), self.started);
-        self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
+        let slots = Vec::new();
+        self.locks.push(Noted { target, slots, asked, answered, released: None, outcome, holder });
         self.write(None);
     }
 
@@ -110,7 +112,8 @@ impl<'a> Journal<'a> {
             // Who is found from now on came later.
             let holder = self.found(&target);
             let outcome = Outcome::Kept; // nothing else is known
-            self.locks.push(Noted { target, asked, answered, released: None, outcome, holder });
+            let slots = locked.slots().collect();
+            self.locks.push(Noted { target, slots, asked, answered, released: None, outcome, holder });
             asked = answered;
         }
     }
@@ -168,6 +171,7 @@ impl<'a> Journal<'a> {
                     lock::Mode::Shared => Mode::Read,
                     lock::Mode::Exclusive => Mode::Write,
                 },
+                slots: noted.slots.clone(),
                 pid: process::id(),
                 label: self.label.map(start_of),
                 command: command.clone(),

@@ -27,6 +27,9 @@ pub struct Entry<'a> {
     /// The data file.
     pub data: Text<'a>,
     pub mode: Mode,
+    /// The slots that it got, if any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub slots: Vec<u32>,
     /// Of the gtlock.
     pub pid: u32,
     pub label: Option<Text<'a>>,

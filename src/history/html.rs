@@ -66,6 +66,7 @@ fn write_bars(mut out: impl Write, locks: &[usize], bars: &[Bar]) -> io::Result<
             texts.number(Some(&bar.command)),
             texts.number(bar.holder.as_deref()),
             bar.exit,
+            bar.slots,
         ]);
         write!(out, "{comma}\n{row}")?;
     }

@@ -39,7 +39,7 @@ pub fn write_trace(mut out: impl Write, bars: &[Bar], lock_name: impl Fn(usize) 
                 "ph": "X", "cat": what, "name": format!("{what}: {who}"), "pid": bar.lock + 1, "tid": bar.row + 1,
                 "ts": from.micros(), "dur": length.0,
                 "args": {
-                    "pid": bar.pid, "label": bar.label.as_deref(), "command": &*bar.command, "mode": bar.mode,
+                    "pid": bar.pid, "label": bar.label.as_deref(), "command": &*bar.command, "mode": bar.mode, "slots": bar.slots,
                     "outcome": bar.outcome, "exit": bar.exit, "behind": bar.holder.as_deref(),
                 },
             }))?;

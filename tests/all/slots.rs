@@ -328,6 +328,9 @@ fn status_shows_slots_and_who_waits_for_them() {
     let (_dir, data) = data();
     let _two = holder(&data, "--take=2");
     let _one = holder(&data, "--take=1");
+    let reader = Holder::reader(&data);
+    assert_eq!(status_of(&data)["holders"][2].get("slots"), None);
+    assert!(reader.release().success());
     let mut waiter = waiter(&data, "--take 4", "in");
     let table = gtlock().arg("status").arg(&data).assert().success();
     let table = String::from_utf8_lossy(&table.get_output().stdout).into_owned();
@@ -345,9 +348,9 @@ fn status_shows_slots_and_who_waits_for_them() {
         [serde_json::json!({"held": [1, 2], "of": 4}), serde_json::json!({"held": [3], "of": 4})]
     );
     assert_eq!(of("waiters"), [serde_json::json!({"wanted": 4, "of": 4})]);
-    let _reader = Holder::reader(&data);
-    let lock = status_of(&data);
-    assert_eq!(lock["holders"][2].get("slots"), None, "{lock}");
+    let reader =
+        gtlock().args(["run", "--timeout=20ms", "--read"]).arg(&data).args(["--", "true"]).assert().code(75);
+    reader.stderr(predicate::str::ends_with(", and others wait before\n"));
     waiter.kill().expect("it waits");
     end_of(&mut waiter);
 }

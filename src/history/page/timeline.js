@@ -2,7 +2,7 @@
 // The timelines: one canvas a lock, all over the same window of time.
 
 const ROW = 18, AXIS = 22, FIRST_SHOWN = 25;
-const [LOCK, LANE, ASKED, WAITED, HELD, OUTCOME, MODE, PID, LABEL, COMMAND, HOLDER, EXIT] = Array(12).keys();
+const [LOCK, LANE, ASKED, WAITED, HELD, OUTCOME, MODE, PID, LABEL, COMMAND, HOLDER, EXIT, SLOTS] = Array(13).keys();
 
 const entries = json("entries");
 const end = bar => bar[ASKED] + bar[WAITED] + (bar[HELD] ?? 0);

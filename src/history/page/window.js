@@ -33,7 +33,9 @@ function tell(bar, x, y) {
   const outcomes = { "timed-out": "timed out", ended: "ended by a limit", kept: "left to the command" };
   const lines = [
     text(bar[LABEL]), text(bar[COMMAND]),
-    `process ${bar[PID]}, for ${bar[MODE] === "read" ? "reading" : "writing"}, ${outcomes[bar[OUTCOME]] ?? bar[OUTCOME]}` +
+    `process ${bar[PID]}, for ${bar[MODE] === "read" ? "reading" : "writing"}, ` +
+      (bar[SLOTS].length === 0 ? "" : `${bar[SLOTS].length === 1 ? "slot" : "slots"} ${bar[SLOTS].join(", ")}, `) +
+      `${outcomes[bar[OUTCOME]] ?? bar[OUTCOME]}` +
       (bar[EXIT] === null ? "" : `, exit status ${bar[EXIT]}`),
     `asked at ${moment(entries.start + bar[ASKED], 1)} UTC`,
     `waited ${span(bar[WAITED])}` + (bar[HOLDER] === null ? "" : ` behind ${text(bar[HOLDER])}`),

@@ -24,7 +24,8 @@ fn lines(log: &Path) -> Vec<Value> {
 fn is_line(line: &Value) {
     let times = ["asked", "got", "released", "waited", "held"];
     let rest = ["lock", "data", "mode", "pid", "label", "command", "exit", "outcome", "holder", "inside"];
-    has_fields(line, &[&["version"][..], &times, &rest].concat());
+    let slots: &[_] = if line["slots"].is_array() { &["slots"] } else { &[] };
+    has_fields(line, &[&["version"][..], &times, &rest, slots].concat());
     assert_eq!(line["version"], 1);
     for moment in ["asked", "got", "released"].map(|field| &line[field]) {
         let digits = moment.as_str().map(|moment| moment.replace(|c: char| c.is_ascii_digit(), "0"));
@@ -50,6 +51,27 @@ fn only_line(log: &Path) -> Value {
     assert_eq!(lines.len(), 1, "{lines:?}");
     is_line(&lines[0]);
     lines.remove(0)
+}
+
+#[test]
+fn a_line_names_the_slots_that_were_got() {
+    let (dir, data, log) = logged();
+    let mut run = gtlock();
+    run.args(["run", "--slots=4", "--take=2", "--read"]).arg(&data).arg("--log").arg(&log);
+    run.args(["--", "true"]).assert().success();
+    assert_eq!(only_line(&log)["slots"], json!([1, 2]));
+    let trace = dir.path().join("trace.json");
+    gtlock().arg("report").arg(&log).arg("--trace").arg(&trace).assert().success();
+    let trace: Value = serde_json::from_slice(&fs::read(trace).expect("it is there")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("a list");
+    let hold = events.iter().find(|event| event["cat"] == "hold").expect("it was held");
+    assert_eq!(hold["args"]["slots"], json!([1, 2]));
+    fs::remove_file(&log).expect("it is there");
+    let _all = Holder::start(gtlock_process().args(["run", "--slots=4", "--take=4", "--read"]).arg(&data));
+    let mut refused = gtlock();
+    refused.args(["try", "-q", "--slots=4", "--read"]).arg(&data).arg("--log").arg(&log);
+    refused.args(["--", "true"]).assert().code(75);
+    assert_eq!(only_line(&log).get("slots"), None);
 }
 
 /// A directory, a data file in it, and a log.
