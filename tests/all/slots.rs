@@ -233,7 +233,7 @@ fn a_daemon_that_a_command_leaves_behind_keeps_no_slot() {
     let (_dir, data) = data();
     let (alive, end) = nix::unistd::pipe().expect("a pipe");
     let mut run = of_four(&data, "--take=4");
-    run.args(["--", "sh", "-c", "cat <&0 >/dev/null 2>&1 & exit 0"]).stdin(Stdio::from(alive));
+    run.args(["--", "sh", "-c", "exec 3<&0; cat <&3 >/dev/null 2>&1 & exit 0"]).stdin(Stdio::from(alive));
     let mut run = run.spawn().expect("it starts");
     assert!(end_of(&mut run).success());
     assert_eq!(slots(&mut holder(&data, "--take 4")), "1 2 3 4");
@@ -262,13 +262,19 @@ fn waiters_that_are_killed_leave_nothing_and_keep_the_order() {
 #[test]
 fn a_head_that_is_stopped_keeps_nobody_from_slots_that_are_free() {
     let (_dir, data) = data();
-    let _two = holder(&data, "--take=2");
+    let two = holder(&data, "--take=2");
     let mut stopped = waiter(&data, "--take=3", "stopped");
     signal(&stopped, SIGSTOP);
     are_stopped(&stopped);
     let mut late = waiter(&data, "--take=2", "late");
     assert!(end_of(&mut late).success());
     assert_eq!(turns(&data), ["late 3 4"]);
+    // Nor anybody from the lock itself.
+    let mut run = gtlock_process();
+    run.args(["run", "-q", "--write"]).arg(&data);
+    let mut writer = in_line(run, &data, "writer");
+    assert!(two.release().success());
+    assert!(end_of(&mut writer).success());
     signal(&stopped, SIGCONT);
     stopped.kill().expect("it waits");
     end_of(&mut stopped);

@@ -16,6 +16,7 @@ mod accounts;
 mod command;
 #[path = "../all/common/mod.rs"]
 mod common;
+mod slots;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
