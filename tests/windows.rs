@@ -104,6 +104,55 @@ impl Holder {
 }
 
 #[test]
+fn at_most_so_many_have_slots_and_a_waiter_gets_the_one_that_is_given_back() {
+    let temp = temp();
+    let dir = temp.path();
+    let of_three = ["--read", "f", "--slots", "3"];
+    let two = Holder::run(dir, &[&of_three[..], &["--take=2"]].concat());
+    let shown = |args: &[&str]| {
+        let try_it =
+            [&["try"], &of_three[..], args, &["--", "cmd", "/d", "/c", "echo %GTLOCK_SLOT%"]].concat();
+        let (code, stdout, _) = output(dir, &try_it);
+        (code, stdout.trim_end().to_owned())
+    };
+    assert_eq!(shown(&[]), (Some(0), "3".to_owned()));
+    assert_eq!(shown(&["--take=2"]).0, Some(75));
+    let third = Holder::run(dir, &of_three);
+    assert_eq!(shown(&[]).0, Some(75));
+    assert_eq!(code(dir, &["try", "--read", "f"]), Some(0), "those without slots are not counted");
+    assert_eq!(code(dir, &["try", "--write", "f"]), Some(75));
+    assert_eq!(code(dir, &["clean", "-q"]), Some(0));
+    assert!(exists(dir, "f.lock") && exists(dir, "f.lock.queue"));
+
+    let mut waiter = Holder::start(dir, &[&of_three[..], &["-v", "--take=2"]].concat());
+    waiter.stderr.read_line(&mut String::new()).expect("it says that it waits");
+    third.kill();
+    assert_eq!(shown(&[]).0, Some(75), "it is not passed");
+    assert!(two.end().success());
+    waiter.answers();
+    assert_eq!(shown(&["--take=1"]), (Some(0), "3".to_owned()));
+    assert!(waiter.end().success());
+    assert_eq!(code(dir, &["clean", "-q"]), Some(0));
+    assert!(!exists(dir, "f.lock") && !exists(dir, "f.lock.queue"));
+}
+
+#[test]
+fn who_would_be_one_waiter_too_many_leaves_at_once() {
+    let temp = temp();
+    let dir = temp.path();
+    let holder = Holder::run(dir, &["--write", "f"]);
+    let mut waiter = Holder::start(dir, &["-v", "--write", "f", "--max-waiters=1"]);
+    waiter.stderr.read_line(&mut String::new()).expect("it says that it waits");
+    let one_more = ["run", "--write", "f", "--max-waiters=1", "--", "cmd", "/d", "/c", "exit"];
+    let refused = output(dir, &one_more);
+    assert_eq!(refused.0, Some(75));
+    assert!(refused.2.contains("1 other waits already (--max-waiters)"), "{refused:?}");
+    assert!(holder.end().success());
+    waiter.answers();
+    assert!(waiter.end().success());
+}
+
+#[test]
 fn no_update_is_lost_while_status_and_clean_go_about() {
     const WRITERS: usize = 4;
     const UPDATES: usize = 12;

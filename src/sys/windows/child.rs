@@ -1,7 +1,7 @@
 //! Windows: runs a command that ends with this process, and outlasts what the console tells both.
 
 use std::convert::Infallible;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::mem;
