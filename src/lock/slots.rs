@@ -112,11 +112,8 @@ impl Slots {
         Ok((free.len() == self.take as usize).then_some(free))
     }
 
-    /// Waits until one of the slots that somebody has is free, or a signal interrupts this thread: then it is time to
+    /// Waits until one of the slots that others have is free, or a signal interrupts this thread: then it is time to
     /// look again.
-    ///
-    /// The kernel lets a thread wait for one lock. So this one waits for one slot, and for each other one a thread that
-    /// is interrupted and joined before this returns.
     pub(super) fn wait_for_one(self, file: &File) -> io::Result<()> {
         let mut taken = Vec::new();
         for number in 1..=self.limit {
@@ -124,77 +121,80 @@ impl Slots {
                 taken.push(sys::slot(number));
             }
         }
-        if taken.len() + self.take as usize <= self.limit as usize {
-            return Ok(());
-        }
-        let Some((first, others)) = taken.split_first() else { return Ok(()) };
-        let this = Interruptible::this_thread();
-        let is_over = &AtomicBool::new(false);
-        thread::scope(|scope| {
-            let (send_thread, threads) = mpsc::channel();
-            let (send_end, ends) = mpsc::channel();
-            let mut started = Vec::new();
-            for &slot in others {
-                let (send_thread, send_end) = (send_thread.clone(), send_end.clone());
-                let wait = move || {
-                    let _ = send_thread.send(Interruptible::this_thread());
-                    let waited = wait_until_left(file, slot, is_over);
-                    while !is_over.load(Ordering::SeqCst) {
-                        this.interrupt();
-                        thread::park_timeout(AGAIN);
-                    }
-                    let _ = send_end.send(waited);
-                };
-                let thread = thread::Builder::new().stack_size(STACK);
-                match sys::start_quietly(|| thread.spawn_scoped(scope, wait)) {
-                    Ok(thread) => started.push(thread),
-                    Err(_) => break,
-                }
-            }
-            let mut waited = if started.len() == others.len() {
-                places::wait_until_left(file, *first)
-            } else {
-                thread::sleep(POLL);
-                Ok(())
-            };
-            is_over.store(true, Ordering::SeqCst);
-            for thread in &started {
-                thread.thread().unpark();
-            }
-            // None of them is joined before all have ended, and so each may be interrupted.
-            let threads: Vec<_> = threads.iter().take(started.len()).collect();
-            let mut left = started.len();
-            while left > 0 {
-                for thread in &threads {
-                    thread.interrupt();
-                }
-                while let Ok(ended) = ends.recv_timeout(AGAIN) {
-                    waited = waited.and(ended);
-                    left -= 1;
-                    if left == 0 {
-                        break;
-                    }
-                }
-            }
-            match waited {
-                Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
-                _ => Ok(()),
-            }
-        })
+        let has_room = taken.len() + self.take as usize <= self.limit as usize;
+        if has_room { Ok(()) } else { wait_until_any_is_left(file, &taken) }
     }
 }
 
-/// Waits until a slot is free, whatever interrupts it, or the wait is over.
-fn wait_until_left(file: &File, slot: u64, is_over: &AtomicBool) -> io::Result<()> {
-    loop {
-        match places::wait_until_left(file, slot) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {
-                if is_over.load(Ordering::SeqCst) {
-                    return Ok(());
+/// Waits until somebody leaves one of these places, or a signal interrupts this thread.
+///
+/// The kernel lets a thread wait for one lock. So this one waits for the first place, and for each of the others one that
+/// is interrupted and has ended before this returns.
+fn wait_until_any_is_left(file: &File, places: &[u64]) -> io::Result<()> {
+    let Some((&first, others)) = places.split_first() else { return Ok(()) };
+    let this = Interruptible::this_thread();
+    let is_over = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (send_thread, threads) = mpsc::channel();
+        let (send_end, ends) = mpsc::channel();
+        let mut started = Vec::new();
+        for &place in others {
+            let (send_thread, send_end) = (send_thread.clone(), send_end.clone());
+            let wait = move || {
+                let _ = send_thread.send(Interruptible::this_thread());
+                let waited = wait_until_left(file, place, is_over);
+                while !is_over.load(Ordering::SeqCst) {
+                    this.interrupt();
+                    thread::park_timeout(AGAIN);
                 }
+                let _ = send_end.send(waited);
+            };
+            let thread = thread::Builder::new().stack_size(STACK);
+            match sys::start_quietly(|| thread.spawn_scoped(scope, wait)) {
+                Ok(thread) => started.push(thread),
+                Err(_) => break,
             }
+        }
+        let mut waited = Ok(());
+        if started.len() == others.len() {
+            waited = unless_interrupted(places::wait_until_left(file, first));
+        } else {
+            thread::sleep(POLL); // there was no thread to be had
+        }
+        is_over.store(true, Ordering::SeqCst);
+        for thread in &started {
+            thread.thread().unpark();
+        }
+        // None of them is joined before all have ended, and so each may be interrupted.
+        let threads: Vec<_> = threads.iter().take(started.len()).collect();
+        let mut left = started.len();
+        while left > 0 {
+            threads.iter().copied().for_each(Interruptible::interrupt);
+            while left > 0
+                && let Ok(ended) = ends.recv_timeout(AGAIN)
+            {
+                waited = waited.and(unless_interrupted(ended));
+                left -= 1;
+            }
+        }
+        waited
+    })
+}
+
+/// Waits until somebody leaves a place, whatever interrupts that, or the wait is over.
+fn wait_until_left(file: &File, place: u64, is_over: &AtomicBool) -> io::Result<()> {
+    loop {
+        match places::wait_until_left(file, place) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted && !is_over.load(Ordering::SeqCst) => {}
             waited => return waited,
         }
+    }
+}
+
+fn unless_interrupted(waited: io::Result<()>) -> io::Result<()> {
+    match waited {
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(()),
+        waited => waited,
     }
 }
 
