@@ -8,8 +8,8 @@ use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
 use predicates::prelude::*;
 
 use crate::common::{
-    Holder, Lines, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, seats_and_slots,
-    shell, status_of, to_its_end,
+    Holder, Lines, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, process,
+    seats_and_slots, shell, skip, status_of, to_its_end,
 };
 
 /// Prints its slots for "slots", and gives back other lines.
@@ -289,6 +289,29 @@ fn polling_gets_slots_too() {
     assert!(holders.remove(0).release().success());
     assert!(end_of(&mut polling).success());
     assert_eq!(turns(&data), ["polling 1 2"]);
+}
+
+#[test]
+fn where_a_slot_gets_no_thread_to_wait_for_it_slots_are_polled_for() {
+    let (dir, data) = data();
+    let can_trace = process("strace").args(["-o/dev/null", "true"]).output();
+    if !can_trace.is_ok_and(|output| output.status.success()) {
+        return skip("a slot without a thread", "no strace, or it may not trace");
+    }
+    let mut holders: Vec<Holder> = (0..4).map(|_| holder(&data, "")).collect();
+    let calls = dir.path().join("calls");
+    let mut traced = process("strace");
+    // The second thread that a thread starts; on some C libraries by the one call, on others by the other.
+    traced.args(["-f", "-e", "trace=clone,clone3", "-e", "inject=clone,clone3:error=EAGAIN:when=2+"]);
+    traced.arg("-o").arg(&calls).arg("gtlock").args(of_four(&data, "").get_args());
+    traced.args(["--", "true"]);
+    let mut traced = traced.spawn().expect("it starts");
+    let was_denied = || fs::read_to_string(&calls).is_ok_and(|calls| calls.contains("INJECTED"));
+    eventually("a thread is denied", was_denied);
+    assert!(holders.remove(3).release().success());
+    assert!(end_of(&mut traced).code().is_some());
+    // The command is started by such a call, too, and denied perhaps: what counts is that it has had its turn.
+    assert_eq!(slots(&mut holder(&data, "")), "4");
 }
 
 #[test]
