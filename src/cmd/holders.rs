@@ -34,10 +34,7 @@ pub fn who_holds(target: &Target) -> String {
                     ", and a writer waits".to_owned()
                 }
                 (Mode::Shared, Mode::Shared, None) => ", and others wait before".to_owned(),
-                (Mode::Shared, _, Some(Slots { limit, .. })) => {
-                    let taken: usize = holders.iter().map(|holder| holder.slots.len()).sum();
-                    format!(", {taken} of {limit} slots taken")
-                }
+                (Mode::Shared, _, Some(Slots { limit, .. })) => format!(", with {limit} slots in all"),
                 _ => String::new(),
             };
             format!("held for {purpose} by {}{since}{turn}", names(&holders))

@@ -102,9 +102,6 @@ fn find_out(
         (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
         descriptors.look_at_everyone();
     }
-    if descriptors.show_slots() {
-        descriptors.look_at_everyone();
-    }
     descriptors.look_at_waiters();
 
     for lock in found.iter_mut().flatten().flatten() {

@@ -26,10 +26,12 @@
 //! A request for slots waits in line like any other. Only the head takes slots, all that it wants or none, so those
 //! that are given back while it wants more stay free for it. It holds none meanwhile, nor the lock, and so is in
 //! nobody's way if it is stopped. It waits in the kernel for each slot that somebody has: every release, and every end
-//! of a holder, wakes it, and when all have been given back it has them. Those who wait behind it would get slots that
-//! it wants: they go past it if it is stopped and there are enough for them, or if the lock itself is free. They join
-//! nobody, however long they wait (a build takes longer than any patience), but inside this same lock: what that has
-//! is not given back before they get on.
+//! of a holder, wakes it to look again, and when all have been given back it has what it wants. Those behind it wait,
+//! also while there are slots enough for them, since it would never get several otherwise. They go past it only if it
+//! is stopped, or, as above, if nobody holds the lock and it does not take it either. So slots may be idle while a head
+//! that runs and does not get on (frozen, say) stands before them, but no longer than somebody holds one. They join
+//! nobody, however long they wait: a build takes longer than any patience. Only inside this same lock they do, since
+//! what is held around them is not given back before they get on.
 //!
 //! Only the order rests on any of this. The lock itself excludes whatever happens here: for a peer that does not know
 //! of the queue, and on a system or a file system that has no such places, where everybody waits for the lock itself.

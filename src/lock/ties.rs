@@ -56,10 +56,10 @@ impl Descriptors {
         }
     }
 
-    /// Looks at the processes that the table shows as waiting, at all of them where some are in a queue: it does not
-    /// show whose places are taken.
+    /// Looks at the processes that the table shows as waiting, at all of them where some are in a queue or have slots: it
+    /// does not show whose places those are.
     pub fn look_at_waiters(&mut self) {
-        if self.has_queue {
+        if self.has_queue || self.has_slots {
             self.look_at_everyone();
         }
         for (pid, _) in self.blocked.clone() {
@@ -91,11 +91,6 @@ impl Descriptors {
         for (file, tie) in ties.into_iter().flatten() {
             self.ties.entry(file).or_default().push((pid, tie));
         }
-    }
-
-    /// Whether any slots were seen.
-    pub fn show_slots(&self) -> bool {
-        self.has_slots || self.ties.values().flatten().any(|(_, tie)| matches!(tie, Tie::Slot(_)))
     }
 
     /// Looks at those of all processes.

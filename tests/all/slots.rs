@@ -92,7 +92,7 @@ fn at_most_n_hold_the_lock_and_each_has_the_lowest_slot_that_is_free() {
 }
 
 #[test]
-fn a_refusal_shows_how_many_slots_are_taken() {
+fn a_refusal_shows_how_many_slots_there_are() {
     let (_dir, data) = data();
     let _holder = holder(&data, "--take=3");
     let mut refused = gtlock();
@@ -100,7 +100,7 @@ fn a_refusal_shows_how_many_slots_are_taken() {
     refused
         .assert()
         .code(75)
-        .stderr(predicate::str::contains("busy").and(predicate::str::contains("3 of 4 slots")));
+        .stderr(predicate::str::contains("busy").and(predicate::str::contains("with 4 slots in all")));
     let mut timed_out = to_its_end(of_four(&data, "--take=2 --timeout=20ms"));
     timed_out.args(["--", "true"]).assert().code(75);
     // It has left nothing: one is free still.
