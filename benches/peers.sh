@@ -5,6 +5,7 @@
 # usage: benches/peers.sh [SECTION]...     all of them unless told:
 #   commands   a whole `gtlock run --write F -- true`, also beside benches/floor.c, the least C that does the same
 #   handoff    from the end of one command to the start of the next, each of which holds the lock for 20 ms
+#   slots      the same with four at once
 #   waiters    200 waiters at once: from the release until the last is done, and the memory of each
 #   status     `gtlock status` of up to 10,000 held locks beside lslocks
 #   clean      `gtlock clean` of up to 100,000 lock files beside `find -delete`
@@ -106,7 +107,36 @@ waiting_peers() {
   ! has sem || echo "sem|sem --fg --id $scratch"
 }
 
-handoff() {
+# The peers that let several in at once, beside one that lets one in: how many, name, and words.
+sharing_peers() {
+  echo "4|gtlock --slots 4|$gtlock run -q --read F --slots 4 --"
+  ! has sem || echo "4|sem -j 4|sem --fg -j 4 --id $scratch"
+  echo "1|flock|flock F.flock"
+}
+
+slots() {
+  make_hold
+  local width name peer each=10
+  for round in 1 2 3 4 5; do
+    echo "slots, round $round of 5" >&2
+    while IFS='|' read -r width name peer; do
+      rm -f stamps
+      for _ in $(seq $((each * width))); do $peer ./hold < /dev/null & done
+      wait
+      # Whoever is in fifth takes the place of who was out first.
+      paste -d ' ' <(cut -d ' ' -f 1 stamps | sort -n | tail -n +$((width + 1))) <(cut -d ' ' -f 2 stamps | sort -n) |
+        awk 'NF == 2 { print ($1 - $2) * 1000 }' >> "slots.$name"
+    done < <(sharing_peers)
+  done
+  echo "| $each commands for each slot that hold it for 20 ms each | from one to the next, median | longest |"
+  echo "| --- | ---: | ---: |"
+  while IFS='|' read -r width name peer; do
+    printf '| %s | %.2f ms | %.2f ms |\n' "$name" "$(median < "slots.$name")" "$(sort -n "slots.$name" | tail -n 1)"
+  done < <(sharing_peers)
+}
+
+# Makes ./hold, which stays for 20 ms, and notes when it came and went.
+make_hold() {
   cat > hold << 'HOLD'
 #!/bin/bash
 start=$EPOCHREALTIME
@@ -114,6 +144,10 @@ sleep 0.02
 echo "$start $EPOCHREALTIME" >> stamps
 HOLD
   chmod +x hold
+}
+
+handoff() {
+  make_hold
   local name peer contenders=20
   for round in 1 2 3 4 5; do
     echo "hand-off, round $round of 5" >&2
@@ -211,10 +245,10 @@ FILL
   done
 }
 
-[ $# -gt 0 ] || set -- commands handoff waiters status clean
+[ $# -gt 0 ] || set -- commands handoff slots waiters status clean
 for section; do
   case $section in
-    commands | handoff | waiters | status | clean) "$section" && echo ;;
-    *) echo "peers.sh: $section is no section: commands, handoff, waiters, status or clean" >&2; exit 1 ;;
+    commands | handoff | slots | waiters | status | clean) "$section" && echo ;;
+    *) echo "peers.sh: $section is no section: commands, handoff, slots, waiters, status or clean" >&2; exit 1 ;;
   esac
 done
