@@ -154,7 +154,8 @@ pub fn without_advice(error: &mut Error) {
 
 /// Whether a path that was named is neither there nor locked: it may be misspelt.
 pub fn is_unknown(path: &Path, args: &StatusArgs) -> bool {
-    let is_missing = |path: &Path| matches!(sys::stat_path(path), Ok(None));
+    let is_missing =
+        |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
     let mut data = Request::shared(path);
     if let Some(dir) = &args.lock_dir {
         data = data.lock_dir(dir);
