@@ -178,8 +178,7 @@ impl Acquisition<'_> {
             }
         };
         let Some(stat) = lock.at_its_path(target)? else { return Ok(Step::Replaced) };
-        lock.validate(stat, target)?;
-        guard.push(Locked::new(lock, slots, stat, target.clone(), on_drop));
+        guard.push(Locked::new(lock, slots, stat, target.clone(), on_drop)?);
         Ok(Step::Held)
     }
 

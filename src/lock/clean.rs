@@ -186,7 +186,7 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
         return Ok(Verdict::Gone);
     }
     // Its content is looked at under the lock, since a holder may write to it.
-    let has_other_content = stat.may_have_record && record::read(&file, path)?.is_none();
+    let has_other_content = stat.may_have_record && !record::is_there(&file, path)?;
     if !stat.is_file || stat.links != 1 || has_other_content {
         return Ok(Verdict::Kept(Reason::NotALockFile));
     }

@@ -84,11 +84,6 @@ impl LockFile {
         Ok(there.map_err(fail)?.filter(|there| there.id == self.id))
     }
 
-    /// Refuses what has become of a lock file since it was opened.
-    pub fn validate(&self, stat: Stat, target: &Target) -> Result<(), Error> {
-        self.spot.as_ref().map_or(Ok(()), |spot| validate(&self.file, spot, stat, target))
-    }
-
     /// Whether the file has gone from the directory that it was opened in: it was unlinked or replaced. A directory
     /// that was moved has it still.
     pub fn was_replaced(&self) -> bool {
@@ -143,9 +138,9 @@ fn validate(file: &File, spot: &Spot, stat: Stat, target: &Target) -> Result<(),
     if !stat.may_have_record {
         return Ok(());
     }
-    match record::read(file, lock) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(foreign(lock)),
+    match record::is_there(file, lock) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(foreign(lock)),
         Err(e) => Err(Error::io(lock, e)),
     }
 }

@@ -6,10 +6,12 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use super::error::foreign;
 use super::file::LockFile;
 use super::nested::{self, Own};
+use super::record::{self, Edited};
 use super::slots::Taken;
-use super::{Kind, Mode, Target, flock, record};
+use super::{Error, Kind, Mode, Target, flock};
 use crate::escape::Escaped;
 use crate::sys::{self, FileId, Stat};
 
@@ -111,7 +113,7 @@ pub enum OnDrop {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.locked.iter().any(|locked| !locked.own.is_this_process()) {
+        if self.locked.first().is_none_or(|locked| !locked.own.is_this_process()) {
             return;
         }
         for lock in self.replaced() {
@@ -138,17 +140,27 @@ pub struct Locked {
 }
 
 impl Locked {
-    pub(super) fn new(file: LockFile, slots: Taken, stat: Stat, target: Target, on_drop: OnDrop) -> Self {
+    pub(super) fn new(
+        file: LockFile,
+        slots: Taken,
+        stat: Stat,
+        target: Target,
+        on_drop: OnDrop,
+    ) -> Result<Self, Error> {
         let taken = Instant::now();
+        let own = Own::new(file.id, slots.numbers().count());
         let recorded = if target.kind() != Kind::LockFile {
-            Ok(()) // not ours to write to
+            Ok(Edited::Done) // not ours to write to
         } else if stat.links == 1 {
-            record::add(&file.file, target.lock(), target.mode())
+            record::add(own.pid(), &file.file, target.lock(), target.mode())
         } else {
             Err(io::Error::other("it has more than one name"))
         };
-        let own = Own::register(file.id, slots.numbers().count());
-        Self { target, file, slots, own, unrecorded: recorded.err(), taken, on_drop }
+        if let Ok(Edited::NoRecord) = recorded {
+            return Err(foreign(target.lock())); // it has become so since it was opened
+        }
+        own.register();
+        Ok(Self { target, file, slots, own, unrecorded: recorded.err(), taken, on_drop })
     }
 
     /// Which lock it is.
@@ -203,8 +215,9 @@ impl Drop for Locked {
         // Also if the lock is kept: this process holds it no longer.
         if self.unrecorded.is_none() && self.target.kind() == Kind::LockFile {
             // Failing that, the record is stale, and taken for what it is.
-            let _ = record::remove(file, self.target.lock(), self.target.mode());
+            let _ = record::remove(self.own.pid(), file, self.target.lock(), self.target.mode());
         }
+        self.own.deregister();
         match self.on_drop {
             // Explicitly, not by closing: a process that the command left behind has the descriptor too.
             OnDrop::Release => {

@@ -128,7 +128,7 @@ fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
     })
 }
 
-/// A lock that this process holds, for as long as this lives.
+/// A lock that this process holds.
 #[derive(Debug)]
 pub struct Own {
     pid: u32,
@@ -140,11 +140,29 @@ pub struct Own {
 static OWN: Mutex<Vec<(u32, FileId, ThreadId, usize)>> = Mutex::new(Vec::new());
 
 impl Own {
-    /// Notes that this thread has taken a lock, and so many slots of it.
-    pub fn register(id: FileId, slots: usize) -> Self {
-        let (pid, thread) = (std::process::id(), thread::current().id());
-        Self::registry().push((pid, id, thread, slots));
-        Self { pid, id, thread, slots }
+    /// One that this thread takes, and so many slots of it.
+    pub fn new(id: FileId, slots: usize) -> Self {
+        Self { pid: std::process::id(), id, thread: thread::current().id(), slots }
+    }
+
+    /// Notes that it is taken.
+    pub fn register(&self) {
+        Self::registry().push((self.pid, self.id, self.thread, self.slots));
+    }
+
+    /// Notes that it is released. Not for the copy of a process that was forked off: another thread of the parent may
+    /// have held the registry then.
+    pub fn deregister(&self) {
+        let mut registry = Self::registry();
+        let mine = (self.pid, self.id, self.thread, self.slots);
+        if let Some(at) = registry.iter().rposition(|own| *own == mine) {
+            registry.swap_remove(at);
+        }
+    }
+
+    /// The process that took it.
+    pub fn pid(&self) -> u32 {
+        self.pid
     }
 
     /// Whether the lock was taken by this process, and not by one that it was forked from.
@@ -171,19 +189,6 @@ impl Own {
 
     fn registry() -> MutexGuard<'static, Vec<(u32, FileId, ThreadId, usize)>> {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        if !self.is_this_process() {
-            return; // another thread of the parent may have held the registry when it forked
-        }
-        let mut registry = Self::registry();
-        let mine = (self.pid, self.id, self.thread, self.slots);
-        if let Some(at) = registry.iter().position(|own| *own == mine) {
-            registry.swap_remove(at);
-        }
     }
 }
 

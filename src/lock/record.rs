@@ -5,11 +5,13 @@
 //! file's lock and never waited for beyond [`EDIT_PATIENCE`]: at worst a line is missing.
 //!
 //! An edit is one write inside one page of memory, which SIGKILL cannot cut in two, and which never leaves the
-//! file anything but digits and newlines; then, if the record got shorter, one truncation. SIGKILL between the two
-//! leaves blank lines. A reader that leaves others leaves a blank line too: the file's time is not theirs.
+//! file anything but digits and newlines. Whoever leaves writes newlines over its own line, which costs less than to
+//! truncate the file: blank lines name nobody, and show that the file's time is not that of a holder who stays. Who comes
+//! to an empty record starts it again, and truncates what is left over; SIGKILL before that leaves blank lines.
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -26,15 +28,19 @@ const PAGE: usize = 4096;
 /// The PIDs in a record, or `None` if the bytes are not a record.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Vec<u32>> {
-    bytes
-        .split(|&b| b == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            let digits = line.iter().all(u8::is_ascii_digit);
-            let number: u32 = std::str::from_utf8(line).ok()?.parse().ok()?;
-            (digits && number > 0).then_some(number)
-        })
-        .collect()
+    lines(bytes).collect()
+}
+
+/// The number in each line that is not blank; `None` for one that is not a number.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<u32>> {
+    let number = |line: &[u8]| {
+        let append = |number: u32, &b: &u8| {
+            let digit = u32::from(b.wrapping_sub(b'0'));
+            if digit < 10 { number.checked_mul(10)?.checked_add(digit) } else { None }
+        };
+        line.iter().try_fold(0, append).filter(|&number| number > 0)
+    };
+    bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).map(number)
 }
 
 fn render(pids: &[u32]) -> Vec<u8> {
@@ -92,71 +98,98 @@ fn read_store(store: &File) -> io::Result<Option<Vec<u8>>> {
     Ok((filled <= PAGE).then_some(bytes))
 }
 
+/// Whether a lock file holds a record, or nothing.
+pub fn is_there(lock: &File, path: &Path) -> io::Result<bool> {
+    let Some(store) = RecordFile::open(lock, path, Access::Read)? else { return Ok(true) };
+    Ok(read_store(&store)?.is_some_and(|bytes| lines(&bytes).all(|line| line.is_some())))
+}
+
+/// A change of a record.
+enum Edit {
+    /// All of it, by this.
+    All(Vec<u8>),
+    /// What stands here, by this: it gets no shorter.
+    From(usize, Vec<u8>),
+}
+
+/// What became of an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edited {
+    /// It is done.
+    Done,
+    /// It is not: what is there is not a record.
+    NoRecord,
+}
+
 /// Adds this process to the record of a lock that it holds.
-pub fn add(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
-    let me = std::process::id();
-    edit(lock, path, mode, |mut pids| {
-        if mode == Mode::Exclusive {
-            pids.clear(); // whatever is there was left by the dead
+pub fn add(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> {
+    edit(lock, path, mode, |old| {
+        let end = old.trim_ascii_end().len();
+        // What a writer finds was left by the dead.
+        if mode == Mode::Exclusive || end == 0 {
+            return Ok(Some(Edit::All(render(&[me]))));
         }
-        pids.push(me);
-        let mut record = render(&pids);
-        if record.len() > PAGE {
-            pids.retain(|&pid| sys::is_alive(pid));
-            record = render(&pids);
+        let line = format!("\n{me}\n").into_bytes();
+        if end + line.len() <= PAGE {
+            return Ok(Some(Edit::From(end, line)));
         }
+        let alive = lines(old).flatten().filter(|&pid| sys::is_alive(pid));
+        let record = render(&alive.chain([me]).collect::<Vec<_>>());
         if record.len() > PAGE {
             return Err(io::Error::other("it names as many holders as it has room for"));
         }
-        Ok(Some(record))
+        Ok(Some(Edit::All(record)))
     })
 }
 
 /// Takes this process off the record of a lock that it still holds.
-pub fn remove(lock: &File, path: &Path, mode: Mode) -> io::Result<()> {
-    let me = std::process::id();
-    edit(lock, path, mode, |mut pids| {
+pub fn remove(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> {
+    let me = me.to_string().into_bytes();
+    edit(lock, path, mode, |old| {
         // Where it is not named, the command has dropped the lock, and the record is another holder's. It is one
         // line: other threads of this process may hold the lock too.
-        let Some(mine) = pids.iter().position(|&pid| pid == me) else { return Ok(None) };
-        pids.remove(mine);
-        let mut record = render(&pids);
-        if !pids.is_empty() {
-            record.push(b'\n');
-        }
-        Ok(Some(record))
+        let mut lines = old.split(|&b| b == b'\n').scan(0, |next, line| {
+            let at = mem::replace(next, *next + line.len() + 1);
+            Some((at, line))
+        });
+        let mine = lines.find(|(_, line)| *line == me);
+        Ok(mine.map(|(at, line)| Edit::From(at, vec![b'\n'; line.len()])))
     })
 }
 
-/// Changes the record, unless `change` returns `None`.
+/// Changes the record, unless `change` returns `None` for its bytes.
 fn edit(
     lock: &File,
     path: &Path,
     mode: Mode,
-    change: impl FnOnce(Vec<u32>) -> io::Result<Option<Vec<u8>>>,
-) -> io::Result<()> {
+    change: impl FnOnce(&[u8]) -> io::Result<Option<Edit>>,
+) -> io::Result<Edited> {
     let _turn = match mode {
         Mode::Exclusive => None,
         Mode::Shared => Some(take_turn(path)?),
     };
     let Some(store) = RecordFile::open(lock, path, Access::Write)? else {
-        return Ok(());
+        return Ok(Edited::Done);
     };
-    let foreign = || io::Error::other("its content is not a holder record");
-    let old = read_store(&store)?.ok_or_else(foreign)?;
-    let Some(mut new) = change(parse(&old).ok_or_else(foreign)?)? else { return Ok(()) };
-    let len = new.len();
-    if len > 0 {
-        // Also if nothing changes (in a container, where every gtlock is process 1): the file's time does.
-        // Newlines over what was there: whoever reads before the truncation, or after a SIGKILL that
-        // prevents it, finds blank lines and no torn number.
-        new.resize(len.max(old.len()), b'\n');
-        sys::write_at_start(&store, &new)?;
+    let Some(old) = read_store(&store)? else { return Ok(Edited::NoRecord) };
+    if !lines(&old).all(|line| line.is_some()) {
+        return Ok(Edited::NoRecord);
     }
-    if len < old.len() {
-        store.set_len(len as u64)?;
+    match change(&old)? {
+        None => {}
+        Some(Edit::From(at, new)) => sys::write_at(&store, &new, at)?,
+        Some(Edit::All(mut new)) => {
+            let len = new.len();
+            // Newlines over what was there: whoever reads before the truncation, or after a SIGKILL that
+            // prevents it, finds blank lines and no torn number.
+            new.resize(len.max(old.len()), b'\n');
+            sys::write_at(&store, &new, 0)?;
+            if len < old.len() {
+                store.set_len(len as u64)?;
+            }
+        }
     }
-    Ok(())
+    Ok(Edited::Done)
 }
 
 /// An exclusive lock on the lock directory, gone when dropped. `None` where opening the record for

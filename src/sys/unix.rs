@@ -8,12 +8,12 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::kill;
-use nix::sys::stat::{FileStat, SFlag, fstat};
+use nix::sys::stat::{FileStat, SFlag, fstat, fstatat};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 
 use super::{Access, FileId, Missing, Stat};
@@ -99,12 +99,16 @@ pub fn descriptor(number: i32) -> io::Result<File> {
 
 /// Looks at an open file.
 pub fn stat(file: &File) -> io::Result<Stat> {
-    file.metadata().map(|metadata| Stat::from(&metadata))
+    #[cfg(target_os = "linux")]
+    let stat = stat_at(file, Path::new(""), AtFlags::AT_EMPTY_PATH)?;
+    #[cfg(not(target_os = "linux"))]
+    let stat = Stat::from(&file.metadata()?);
+    Ok(stat)
 }
 
 /// Looks at what a path names, a symbolic link as itself; `None` if nothing.
 pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
-    match found(path.symlink_metadata()) {
+    match found(stat_at(AT_FDCWD, path, AtFlags::AT_SYMLINK_NOFOLLOW)) {
         Err(e) if is_too_long(&e) => dir_and_name(path).and_then(|(dir, name)| dir.stat_in(name)),
         stat => stat,
     }
@@ -112,12 +116,20 @@ pub fn stat_path(path: &Path) -> io::Result<Option<Stat>> {
 
 /// Looks at what a path leads to; `None` if nothing.
 pub fn stat_through(path: &Path) -> io::Result<Option<Stat>> {
-    found(path.metadata())
+    found(path.metadata().map(|metadata| Stat::from(&metadata)))
 }
 
-fn found(metadata: io::Result<Metadata>) -> io::Result<Option<Stat>> {
-    match metadata {
-        Ok(metadata) => Ok(Some(Stat::from(&metadata))),
+fn stat_at(dir: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Stat> {
+    #[cfg(target_os = "linux")]
+    if let Some(stat) = linux::stat(&dir, path, flags) {
+        return stat;
+    }
+    Ok(Stat::from(&fstatat(dir, path, flags)?))
+}
+
+fn found(stat: io::Result<Stat>) -> io::Result<Option<Stat>> {
+    match stat {
+        Ok(stat) => Ok(Some(stat)),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }
@@ -218,7 +230,7 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], filled as u64) {
-            Ok(0) => break,
+            Ok(n) if n < buffer.len() - filled => return Ok(filled + n), // as a regular file is read at its end
             Ok(n) => filled += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
@@ -227,13 +239,15 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Writes over the start of a file.
-pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+/// Writes over a file from some byte on.
+pub fn write_at(file: &File, bytes: &[u8], start: usize) -> io::Result<()> {
     // To write beyond the limit (ulimit -f) would be the end of this process.
-    if getrlimit(Resource::RLIMIT_FSIZE).is_ok_and(|(limit, _)| i128::from(limit) < bytes.len() as i128) {
+    if getrlimit(Resource::RLIMIT_FSIZE)
+        .is_ok_and(|(limit, _)| i128::from(limit) < (start + bytes.len()) as i128)
+    {
         return Err(Errno::EFBIG.into());
     }
-    file.write_all_at(bytes, 0).map_err(|e| match e.raw_os_error() {
+    file.write_all_at(bytes, start as u64).map_err(|e| match e.raw_os_error() {
         // As `open_lock` opens what may not be written; the system would say "bad file descriptor".
         Some(libc::EBADF) => io::Error::new(io::ErrorKind::PermissionDenied, "it may only be read"),
         _ => e,

@@ -202,11 +202,11 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Writes over the start of a file.
-pub fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
+/// Writes over a file from some byte on.
+pub fn write_at(file: &File, bytes: &[u8], start: usize) -> io::Result<()> {
     let mut written = 0;
     while written < bytes.len() {
-        match file.seek_write(&bytes[written..], written as u64)? {
+        match file.seek_write(&bytes[written..], (start + written) as u64)? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             n => written += n,
         }

@@ -121,7 +121,7 @@ fn what_a_command_that_is_cut_off_leaves_running_keeps_the_lock_until_it_ends() 
         holder.prove_held();
         assert_held(&data);
         assert_eq!(
-            fs::read_to_string(lock_file(&data)).expect("it is there"),
+            fs::read_to_string(lock_file(&data)).expect("it is there").trim_end(),
             "",
             "gtlock holds it no longer"
         );

@@ -102,7 +102,7 @@ fn the_record_stays_behind_and_is_stale_until_the_next_holder_or_clean() {
     let lock = status_of(&data);
     assert_eq!((&lock["state"], &lock["holders"][0]["alive"]), (&"stale".into(), &false.into()));
     gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
-    assert_eq!(fs::read_to_string(lock_file(&data)).expect("it is there"), "");
+    assert_eq!(fs::read_to_string(lock_file(&data)).expect("it is there").trim_end(), "");
     stale();
     gtlock().arg("clean").current_dir(&dir).assert().success().stdout("removed 1 lock file, 0 held\n");
 }
@@ -124,7 +124,7 @@ fn a_command_that_cannot_be_run_leaves_no_lock_and_no_record() {
         let refused = no_fork(&data).arg(&command).assert().code(code).stdout("");
         refused.stderr(predicate::str::contains(said).and(predicate::str::starts_with("gtlock: ")));
         assert_eq!(status_of(&data)["state"], "free", "{command:?}");
-        assert_eq!(fs::read_to_string(lock_file(&data)).expect("it is there"), "", "{command:?}");
+        assert_eq!(fs::read_to_string(lock_file(&data)).expect("it is there").trim_end(), "", "{command:?}");
     }
 }
 

@@ -134,11 +134,7 @@ impl Dir {
 
     /// Looks at an entry, a symbolic link as itself; `None` if there is no such.
     pub fn stat_in(&self, path: &Path) -> io::Result<Option<Stat>> {
-        match fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Stat::from(&stat))),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-            Err(e) => Err(e.into()),
-        }
+        super::found(super::stat_at(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW))
     }
 
     /// Its entries.

@@ -3,11 +3,14 @@
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::AtFlags;
 use nix::libc::{self, siginfo_t};
 use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -15,10 +18,11 @@ use nix::sys::time::TimeSpec;
 use nix::sys::wait::waitpid;
 use nix::time::ClockId;
 use nix::unistd::Pid;
+use rustix::fs::{FileType, StatxFlags, makedev, statx};
 
 use super::spawn::{Program, SHELL};
 use super::start;
-use crate::sys::Streams;
+use crate::sys::{FileId, Stat, Streams};
 
 /// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
 /// sends stop the command too; and SIGPIPE, which is about its own output.
@@ -130,6 +134,24 @@ impl Drop for Incoming {
     fn drop(&mut self) {
         let _ = self.before.thread_set_mask();
     }
+}
+
+/// Looks at what a path leads to; `None` where the system does not know the call, or a container runtime forbids it.
+///
+/// It does not ask for the file's times: once they have been asked for, the next write has to change the inode on disk.
+pub fn stat(dir: impl AsFd, path: &Path, flags: AtFlags) -> Option<io::Result<Stat>> {
+    let flags = rustix::fs::AtFlags::from_bits_retain(flags.bits().cast_unsigned());
+    let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::INO | StatxFlags::SIZE;
+    Some(match statx(dir, path, flags, wanted) {
+        Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM) => return None,
+        Err(e) => Err(e.into()),
+        Ok(stat) => Ok(Stat {
+            id: FileId { device: makedev(stat.stx_dev_major, stat.stx_dev_minor), inode: stat.stx_ino },
+            is_file: FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile,
+            links: stat.stx_nlink.into(),
+            may_have_record: stat.stx_size > 0,
+        }),
+    })
 }
 
 /// A list of strings as execve(2) takes it.

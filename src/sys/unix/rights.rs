@@ -22,7 +22,7 @@ use nix::unistd::{Gid, Uid, fchown, getegid, geteuid};
 use super::dir::Dir;
 #[cfg(target_os = "linux")]
 use super::start_quietly;
-use super::{LOCK_FLAGS, write_at_start};
+use super::{LOCK_FLAGS, write_at};
 
 /// What a directory hands on to a directory in it: all but the set-user-ID bit, which means nothing there.
 const OF_DIRECTORIES: mode_t = 0o3777;
@@ -123,7 +123,7 @@ impl Dir {
         let dir = self.open_in(first.as_ref())?;
         if is_made && rest.is_empty() {
             // It is of no importance: a lock works without.
-            let _ = dir.make_lock(file.0.as_ref()).map(|made| write_at_start(&made, file.1));
+            let _ = dir.make_lock(file.0.as_ref()).map(|made| write_at(&made, file.1, 0));
         }
         dir.make_each_below(rest, file)
     }
