@@ -11,6 +11,10 @@ use gtlock::exit::Exit;
 #[path = "sys/unix/entry.rs"]
 mod entry;
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 #[cfg(not(unix))]
 fn main() {
     obey(&std::env::args_os().collect::<Vec<_>>()).finish()
