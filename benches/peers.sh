@@ -2,35 +2,60 @@
 # What gtlock costs beside its peers, in whole commands: flock(1), lckdo(1), setlock(8), sem(1), as far as they
 # are installed, lslocks(8) and find(1). Prints Markdown tables. Run it on an idle machine.
 #
+# There are two builds of gtlock: as `cargo install` makes it, and as .ci/release does, for musl, where Rust has that
+# target. And a program that was just written starts faster than the same read back from disk: both are measured, in
+# `commands`; the other sections take the one read back.
+#
 # usage: benches/peers.sh [SECTION]...     all of them unless told:
 #   commands   a whole `gtlock run --write F -- true`, also beside benches/floor.c, the least C that does the same
 #   handoff    from the end of one command to the start of the next, each of which holds the lock for 20 ms
 #   slots      the same with four at once
 #   waiters    200 waiters at once: from the release until the last is done, and the memory of each
-#   status     `gtlock status` of up to 10,000 held locks beside lslocks
+#   status     `gtlock status` of 2,000 held locks, of many processes and of one, beside lslocks
 #   clean      `gtlock clean` of up to 100,000 lock files beside `find -delete`
 #
-# ROUNDS (60) and RUNS (40) in the environment: in each round every command of `commands` is run so many times
-# in turn, so that a drift of the machine falls on all of them; a ratio is the median of the rounds' ratios.
+# ROUNDS (400) in the environment: how often each command of `commands` is run, all of them in turn.
 set -euo pipefail
 export LC_ALL=C
 
-rounds=${ROUNDS:-60}
-runs=${RUNS:-40}
+rounds=${ROUNDS:-400}
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 
-for tool in hyperfine jq flock cargo; do
+for tool in hyperfine jq flock cargo cc; do
   command -v "$tool" > /dev/null || { echo "peers.sh: $tool is needed and not installed" >&2; exit 1; }
 done
-echo "building gtlock" >&2
-gtlock=$(cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --message-format=json |
-  jq -r 'select(.executable != null and .target.name == "gtlock").executable')
-
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-install "$gtlock" "$scratch/gtlock" # like its peers: what a linker has just written is slower to start
-gtlock=$scratch/gtlock
+
+# Builds gtlock and makes two copies, NAME.written and NAME.read, of which the second is no longer in memory.
+make() {
+  local name=$1 built
+  shift
+  echo "building gtlock: $name" >&2
+  built=$(cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --message-format=json "$@" |
+    jq -r 'select(.executable != null and .target.name == "gtlock").executable')
+  twice "$name" "$built"
+}
+
+twice() {
+  install "$2" "$scratch/$1.written"
+  install "$2" "$scratch/$1.read"
+  sync "$scratch/$1.read"
+  dd if="$scratch/$1.read" iflag=nocache count=0 status=none # which drops it from the page cache
+}
+
+make host
+builds=(host)
+musl=$(rustc -vV | sed -n 's/^host: //p')
+musl=${musl/%-gnu/-musl}
+if [ -d "$(rustc --print sysroot)/lib/rustlib/$musl/lib" ]; then
+  make musl --target "$musl"
+  builds+=(musl)
+else
+  echo "skipped: the build for musl, Rust has no $musl here" >&2
+fi
+gtlock=$scratch/${builds[-1]}.read
 cd "$scratch"
 unset GTLOCK_TIMEOUT GTLOCK_HELD
 
@@ -49,59 +74,62 @@ peak() {
   fi
 }
 
+# The commands to be timed, each with its name and what its ratio is to.
+names=() lines=() bases=()
+time_also() { names+=("$1") lines+=("$2") bases+=("$3"); }
+
 commands() {
-  local names commands
-  names=("flock F true" "gtlock run --write F -- true") # first the one that ratios are to, then ours
-  commands=("flock F.flock true" "$gtlock run --write F -- true")
-  if has lckdo; then
-    names+=("lckdo -w F true")
-    commands+=("lckdo -w F.lckdo true")
-  fi
-  if has setlock; then
-    names+=("setlock F true")
-    commands+=("setlock F.setlock true")
-  fi
-  if has cc &&
-    cc -O2 -static -w -o floor "$root/benches/floor.c" 2> cc.log; then
-    names+=("the C floor")
-    commands+=("./floor F true")
+  local build state floor
+  time_also "flock F true" "flock F.flock true" 0
+  cc -O2 -o race "$root/benches/race.c"
+  if cc -O2 -static -w -o floor "$root/benches/floor.c" 2> cc.log; then
+    floor=${#names[@]}
+    twice floor floor
+    time_also "the C floor" "./floor.read F.floor true" 0
   else
-    echo "skipped: the C floor, no compiler or no static C library" >&2
+    echo "skipped: the C floor, no static C library" >&2
   fi
-  names+=("true alone")
-  commands+=("true")
-
-  for round in $(seq "$rounds"); do
-    echo "round $round of $rounds" >&2
-    for i in "${!commands[@]}"; do
-      measure --warmup 5 --runs "$runs" --export-json "$round.$i.json" "${commands[$i]}"
+  for build in "${builds[@]}"; do
+    for state in written read; do
+      time_also "gtlock run --write F -- true ($build, $state)" "./$build.$state run --write F -- true" 0
     done
+    [ -z "${floor-}" ] || time_also "the same, beside the C floor" "./$build.read run --write F -- true" "$floor"
   done
-
-  echo "| command | median | beside flock(1) |"
-  echo "| --- | ---: | ---: |"
-  for i in "${!names[@]}"; do
-    time=$(of "$i" | median)
-    ratio=$(paste -d / <(of "$i") <(of 0) | awk -F / '{ print $1 / $2 }' | median)
-    printf '| %s | %.2f ms | %.2f |\n' "${names[$i]}" "$time" "$ratio"
+  time_also "flock -s F true" "flock -s F.flock true" 0
+  local shared=$((${#names[@]} - 1))
+  for build in "${builds[@]}"; do
+    time_also "gtlock run --read F -- true ($build, read), beside flock -s" "./$build.read run --read F -- true" "$shared"
   done
-
-  floor=-1
-  for i in "${!names[@]}"; do [ "${names[$i]}" != "the C floor" ] || floor=$i; done
-  if [ "$floor" -ge 0 ]; then
-    ratio=$(paste -d / <(of 1) <(of "$floor") | awk -F / '{ print $1 / $2 }' | median)
-    printf '\ngtlock beside the C floor: %.2f\n' "$ratio"
+  if has setlock; then
+    local setlock=${#names[@]}
+    time_also "setlock F true" "setlock F.setlock true" 0
+    for build in "${builds[@]}"; do
+      time_also "gtlock run --no-fork --write F -- true ($build, read), beside setlock" \
+        "./$build.read run --no-fork --write F -- true" "$setlock"
+    done
   fi
-}
+  ! has lckdo || time_also "lckdo -w F true" "lckdo -w F.lckdo true" 0
+  time_also "true alone" "true" 0
 
-# The medians of one command, one per round.
-of() { for round in $(seq "$rounds"); do jq '.results[0].median * 1000' "$round.$1.json"; done; }
+  local i raced=() time ratio
+  for i in "${!lines[@]}"; do raced+=("${bases[$i]}" "${lines[$i]}"); done
+  echo "timing ${#lines[@]} commands in $rounds rounds" >&2
+  ./race "$rounds" "${raced[@]}" > timed
+  echo "| command | median | beside flock(1), unless it names another |"
+  echo "| --- | ---: | ---: |"
+  i=0
+  while read -r time ratio; do
+    printf '| %s | %s ms | %s |\n' "${names[$i]}" "$time" "$ratio"
+    i=$((i + 1))
+  done < timed
+}
 
 # The peers that wait for a lock: name, and the words that come before the command.
 waiting_peers() {
   echo "flock|flock F.flock"
-  echo "gtlock|$gtlock run -q --write F --"
-  echo "gtlock --timeout|$gtlock run -q --timeout 5m --write F --"
+  local build
+  for build in "${builds[@]}"; do echo "gtlock ($build)|$scratch/$build.read run -q --write F --"; done
+  echo "gtlock --timeout (${builds[-1]})|$gtlock run -q --timeout 5m --write F --"
   ! has lckdo || echo "lckdo|lckdo -w F.lckdo"
   ! has setlock || echo "setlock|setlock F.setlock"
   ! has sem || echo "sem|sem --fg --id $scratch"
@@ -201,24 +229,26 @@ status() {
   { has lslocks && has perl; } || { echo "skipped: status, no lslocks or no perl" >&2; return; }
   echo "| held locks | gtlock status | lslocks | beside lslocks | memory |"
   echo "| --- | ---: | ---: | ---: | ---: |"
-  local count
-  for count in 100 1000 10000; do
+  local count=2000 each
+  ulimit -n 4096
+  for each in 1 10 2000; do
     rm -rf .gastown
     mkdir -p .gastown/locks
-    # Each process holds ten. They end with their standard input.
+    # The processes end with their standard input.
     coproc perl -e 'use Fcntl ":flock"; $| = 1;
-      for my $first (map { $_ * 10 } 0 .. $ARGV[0] / 10 - 1) {
+      my ($count, $each) = @ARGV;
+      for my $first (map { $_ * $each } 0 .. $count / $each - 1) {
         next if fork;
-        for ($first .. $first + 9) {
+        for ($first .. $first + $each - 1) {
           open my $lock, ">", ".gastown/locks/$_.lock" or die; flock $lock, LOCK_EX or die;
           syswrite $lock, "$$\n"; push @locks, $lock;
         }
         print "held\n"; <STDIN>; exit;
       }
-      1 while wait > 0;' "$count"
-    head -n $((count / 10)) <&"${COPROC[0]}" > held
-    measure --warmup 1 --runs 10 --export-json status.json "$gtlock status" lslocks
-    jq -r --arg n "$count" --arg ours "$(peak "$gtlock" status)" --arg theirs "$(peak lslocks)" '
+      1 while wait > 0;' "$count" "$each"
+    head -n $((count / each)) <&"${COPROC[0]}" > held
+    measure --warmup 1 --runs "$((each < count ? 10 : 3))" --export-json status.json "$gtlock status" lslocks
+    jq -r --arg n "$count, $each a process" --arg ours "$(peak "$gtlock" status)" --arg theirs "$(peak lslocks)" '
       [.results[].median * 1000] | "\($n)|\(.[0])|\(.[1])|\(.[0] / .[1])|\($ours)|\($theirs)"' status.json |
       awk -F '|' '{ printf "| %s | %.1f ms | %.1f ms | %.2f | %d kB (lslocks %d kB) |\n", $1, $2, $3, $4, $5, $6 }'
     local holder=$COPROC_PID
