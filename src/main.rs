@@ -11,7 +11,7 @@ use gtlock::exit::Exit;
 #[path = "sys/unix/entry.rs"]
 mod entry;
 
-#[cfg(target_env = "musl")]
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
