@@ -2,12 +2,13 @@
 #![allow(clippy::struct_excessive_bools, reason = "flags of a command line are independent bools")]
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::values::is_time;
@@ -44,7 +45,10 @@ impl Cli {
     ///
     /// What is wrong with it; or, as clap has it, the help or the version that was asked for.
     pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(words)?;
+        // Never dropped: the process ends soon, and to free its many pieces is an eighth of a run's instructions.
+        let mut command = ManuallyDrop::new(Self::command());
+        let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words)?);
+        let cli = Self::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
         let error = |kind, wrong| Err(Self::command().error(kind, wrong));
         if let Some(missing) = cli.action.missing() {
             return error(ErrorKind::MissingRequiredArgument, missing);
