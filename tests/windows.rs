@@ -356,7 +356,7 @@ fn the_record_is_beside_the_lock_file_and_status_reads_it() {
         assert!(json.contains(part), "{part}: {json}");
     }
     assert!(holder.end().success());
-    assert_eq!(fs::read_to_string(&record).expect("readable"), "");
+    assert_eq!(fs::read_to_string(&record).expect("readable").trim_matches('\n'), "");
     assert!(output(dir, &["status"]).1.contains("free"));
 }
 
