@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{
-    Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file, snapshot, to_its_end,
+    Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file, snapshot, to_its_end, typed,
 };
 use predicates::prelude::*;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn free_and_stale_lock_files_go_and_held_ones_stay() {
     clean(dir.path(), &[]).success().stdout("removed 4 lock files, 2 held\n").stderr("");
     assert_eq!(names(&locks), ["read.json.lock", "state.json.lock"]);
     assert_held(&held);
-    gtlock().args(["try", "-q", "--write"]).arg(&read).assert().code(75);
+    typed("try -q --write", &read).assert().code(75);
     writer.release();
     clean(dir.path(), &[".gastown/locks"]).success().stdout("removed 1 lock file, 1 held\n").stderr("");
     reader.release();

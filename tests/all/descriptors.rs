@@ -1,7 +1,7 @@
 //! `--read-fd`, `--write-fd` and `--unlock-fd`: locks on descriptors that the caller has open.
 use std::path::Path;
 
-use crate::common::{Holder, data, gtlock, gtlock_process, shell, to_its_end};
+use crate::common::{data, gtlock, shell, to_its_end, typed};
 use predicates::prelude::*;
 
 /// What a shell script prints, in which `$1` is the data file, and what gtlock says meanwhile.
@@ -32,7 +32,7 @@ fn a_block_is_locked_until_it_ends() {
 #[test]
 fn a_block_whose_lock_is_had_by_another_is_left() {
     let (_dir, data) = data();
-    let holder = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(&data));
+    let holder = typed("run --direct --write", &data).hold();
     let (printed, said) = prints("( gtlock try --write-fd 9 || exit 0; echo in ) 9>\"$1\"", &data);
     assert_eq!(printed, "");
     let pid = holder.pid();
@@ -239,7 +239,7 @@ fn a_nested_request_on_the_descriptor_of_an_outer_gtlock_leaves_that_its_lock() 
 fn a_refusal_leaves_the_locks_that_the_caller_had() {
     let (_dir, data) = data();
     let other = data.with_file_name("other");
-    let holder = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(&other));
+    let holder = typed("run --direct --write", &other).hold();
     let script = "exec 8>\"$1\" 9<\"$(dirname \"$1\")/other\"
         gtlock run --write-fd 8
         gtlock try -q --write-fd 8 --write-fd 9; echo $?

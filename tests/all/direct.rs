@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use crate::common::{
-    Holder, data, gtlock, gtlock_process, process, shell, skip, snapshot, to_its_end, unprivileged,
+    Holder, data, gtlock, gtlock_process, process, shell, skip, snapshot, to_its_end, typed, unprivileged,
 };
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -61,7 +61,7 @@ fn a_file_and_a_directory_are_held_and_free_again_and_never_changed() {
 #[test]
 fn the_table_names_the_holders_of_a_file_and_not_as_heirs() {
     let (dir, file) = data();
-    let holder = Holder::start(gtlock_process().args(["run", "-o", "--direct", "--write"]).arg(&file));
+    let holder = typed("run -o --direct --write", &file).hold();
     let pid = holder.pid();
     let path = dir.path().canonicalize().expect("it is there").join("state.json");
     let status = gtlock().args(["status", "--direct"]).arg(&file).assert().success().stderr("");
@@ -72,8 +72,8 @@ fn the_table_names_the_holders_of_a_file_and_not_as_heirs() {
 #[test]
 fn a_refusal_names_the_holder() {
     let (_dir, file) = data();
-    let holder = Holder::start(gtlock_process().args(["run", "-o", "--direct", "--write"]).arg(&file));
-    let refused = gtlock().args(["try", "--direct", "--write"]).arg(&file).assert().code(75).stdout("");
+    let holder = typed("run -o --direct --write", &file).hold();
+    let refused = typed("try --direct --write", &file).assert().code(75).stdout("");
     let said = format!("gtlock: {}: busy: held for writing by {} (cat)\n", file.display(), holder.pid());
     refused.stderr(said);
 }
@@ -154,7 +154,7 @@ fn a_fifo_is_locked_without_waiting_for_a_writer() {
     let (_dir, fifo) = data();
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).expect("it can be made");
     let _holder = holder("--write", &fifo);
-    gtlock().args(["try", "--direct", "--write"]).arg(&fifo).assert().code(75);
+    typed("try --direct --write", &fifo).assert().code(75);
     assert_eq!(status(&fifo)["state"], "held");
 }
 

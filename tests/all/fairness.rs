@@ -3,7 +3,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process, lock_file, places};
+use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, typed};
 
 /// A gtlock that waits for the lock, to add its mode to the data file.
 fn waiting(mode: &str, data: &Path) -> Child {
@@ -34,7 +34,7 @@ fn while_a_writer_waits_new_readers_queue_behind_it() {
     let (_dir, data) = data();
     let first = Holder::reader(&data);
     let mut writer = waiting("--write", &data);
-    gtlock().args(["try", "--read"]).arg(&data).assert().code(75);
+    typed("try --read", &data).assert().code(75);
     let mut late = waiting("--read", &data);
 
     assert!(first.release().success());
@@ -205,7 +205,7 @@ fn a_waiter_that_gives_up_leaves_its_place() {
     let mut writer = gtlock_process();
     writer.args(["run", "-q", "--timeout=50ms", "--write"]).arg(&data).args(["--", "true"]);
     assert_eq!(end_of(&mut writer.spawn().expect("it starts")).code(), Some(75));
-    gtlock().args(["try", "--read"]).arg(&data).assert().success().stderr("");
+    typed("try --read", &data).assert().success().stderr("");
     assert!(holder.release().success());
 }
 
@@ -285,7 +285,7 @@ fn names_of_every_length_and_files_that_may_only_be_read_have_a_line() {
         crate::common::assert_free(data);
         let holder = Holder::reader(data);
         let mut writer = waiting("--write", data);
-        gtlock().args(["try", "--read"]).arg(data).assert().code(75);
+        typed("try --read", data).assert().code(75);
         assert!(holder.release().success());
         assert!(end_of(&mut writer).success());
     }

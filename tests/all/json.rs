@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, waits_in_kernel};
+use crate::common::{
+    Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, typed, waits_in_kernel,
+};
 use serde_json::{Value, json};
 
 /// A `--json` document, from a directory.
@@ -149,7 +151,7 @@ fn waiters_are_those_in_line_for_the_lock() {
 #[test]
 fn a_lock_on_a_file_itself_has_holders_known_by_their_descriptors() {
     let (dir, data) = data();
-    let holder = Holder::start(gtlock_process().args(["run", "-o", "--direct", "--write"]).arg(&data));
+    let holder = typed("run -o --direct --write", &data).hold();
     let document = document(dir.path(), &["status", "--direct", "state.json", "other"], 0);
     is_status(&document);
     let locks = document["locks"].as_array().expect("a list");

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::common::{
     Holder, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, lock_file,
-    shell, status_of, to_its_end,
+    shell, status_of, to_its_end, typed,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,7 +31,7 @@ fn a_lock_outlives_a_killed_gtlock_until_the_command_ends() {
     holder.prove_held();
     assert_held(&data);
     drop(holder); // ends the command
-    gtlock().args(["run", "--write"]).arg(&data).args(["--", "echo", "mine"]).assert().stdout("mine\n");
+    typed("run --write", &data).command(["echo", "mine"]).assert().stdout("mine\n");
 }
 
 #[test]
@@ -43,8 +43,8 @@ fn all_locks_of_a_request_outlive_a_killed_gtlock() {
     holder.kill();
     holder.prove_held();
     assert_held(&data);
-    gtlock().args(["try", "--write"]).arg(&other).assert().code(75);
-    gtlock().args(["try", "--read"]).arg(&other).assert().success();
+    typed("try --write", &other).assert().code(75);
+    typed("try --read", &other).assert().success();
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_a_command_that_is_cut_off_leaves_running_keeps_the_lock_until_it_ends() 
             assert_eq!(said(&data), format!("gtlock: {}: {stays}", data.display()));
         }
         drop(holder); // ends the cat
-        eventually("the lock is free", || gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok());
+        eventually("the lock is free", || typed("try -q --write", &data).succeeds());
     }
 }
 

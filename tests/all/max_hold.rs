@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Holder, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, shell,
+    Holder, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, shell, typed,
 };
 use predicates::prelude::*;
 
@@ -54,7 +54,7 @@ fn a_command_that_ends_in_time_is_as_without_a_limit() {
         command.args(["run", "--max-hold", "1h", "--write"]).arg(&data);
         command.args(["--", "sh", "-c", &format!("exit {code}")]).assert().code(code).stderr("");
     }
-    let mut holder = Holder::start(gtlock_process().args(["try", "--max-hold", "1h", "--write"]).arg(&data));
+    let mut holder = typed("try --max-hold 1h --write", &data).hold();
     holder.prove_held();
     assert!(holder.release().success());
 }
@@ -67,7 +67,7 @@ fn a_command_that_ended_in_time_is_not_called_late_by_a_gtlock_that_was_stopped(
     let (_dir, data) = data();
     let limit = Duration::from_secs(2);
     let started = Instant::now();
-    let mut holder = Holder::start(gtlock_process().args(["run", "--max-hold", "2s", "--write"]).arg(&data));
+    let mut holder = typed("run --max-hold 2s --write", &data).hold();
     let gtlock = Pid::from_raw(holder.pid().try_into().expect("a process ID"));
     kill(gtlock, Signal::SIGSTOP).expect("it is there");
     let children =
@@ -107,7 +107,7 @@ fn what_the_command_leaves_running_keeps_the_lock_until_it_has_ended() {
         assert!(said.contains("the lock stays with ") && said.ends_with(" (cat)\n"), "{said}");
     }
     drop(holder); // ends the cat
-    eventually("the lock is free", || gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok());
+    eventually("the lock is free", || typed("try -q --write", &data).succeeds());
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{Holder, data, end_of, gtlock, gtlock_process, process, skip, snapshot, to_its_end};
+use crate::common::{
+    Holder, data, end_of, gtlock, gtlock_process, process, skip, snapshot, to_its_end, typed,
+};
 use assert_cmd::cargo::cargo_bin;
 
 /// What can come to be at a path.
@@ -169,7 +171,7 @@ fn is_wild(text: &str) -> bool {
 fn json_has_no_control_characters_either() {
     let (dir, _) = data();
     let wild = dir.path().join("a\u{9b}2J\u{7f}\u{202e}\n.json");
-    let _holder = Holder::start(gtlock_process().args(["run", "--write"]).arg(&wild));
+    let _holder = typed("run --write", &wild).hold();
     fs::create_dir(dir.path().join(".gastown/locks/\u{9b}\u{202e}.lock")).expect("it can be made"); // an error
     for action in ["status", "clean"] {
         let mut request = gtlock();

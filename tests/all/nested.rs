@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use predicates::prelude::*;
 
 use crate::common::{
-    Holder, assert_free, data, eventually, gtlock, gtlock_process, lock_file, shell, to_its_end,
+    Holder, assert_free, data, eventually, gtlock, gtlock_process, lock_file, shell, to_its_end, typed,
 };
 
 #[test]
@@ -72,7 +72,7 @@ fn a_command_that_dropped_its_callers_lock_waits_for_whoever_has_it_now() {
         read -r go; gtlock run -q --timeout 20ms --write-fd 9; echo $?
         read -r go; gtlock run -q --write-fd 9; echo $?' 9>>"$1""#;
     let mut outer = Holder::running(&mut shell(script, &data));
-    let other = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(&data));
+    let other = typed("run --direct --write", &data).hold();
     outer.send("go");
     assert_eq!(outer.line(), "75");
     assert!(other.release().success());

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use crate::common::{
     Holder, LISTEN, Lines, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file,
-    process, shell, status_of, to_its_end,
+    process, shell, status_of, to_its_end, typed,
 };
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
@@ -35,7 +35,7 @@ fn the_command_has_the_process_id_of_gtlock_and_its_parent() {
 #[test]
 fn the_lock_is_held_while_the_command_runs_and_names_it() {
     let (_dir, data) = data();
-    let holder = Holder::start(gtlock_process().args(["run", "-F", "--write"]).arg(&data));
+    let holder = typed("run -F --write", &data).hold();
     assert_held(&data);
     let lock = status_of(&data);
     assert_eq!(lock["holders"][0]["pid"], holder.pid());
@@ -89,9 +89,7 @@ fn the_lock_lasts_until_the_last_inheritor_ends() {
     assert_held(&data);
     drop(input);
     assert_eq!(printed.line_or_end(), None); // the process that was left has ended
-    crate::common::eventually("the lock is free", || {
-        crate::common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
-    });
+    crate::common::eventually("the lock is free", || typed("try -q --write", &data).succeeds());
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn the_record_stays_behind_and_is_stale_until_the_next_holder_or_clean() {
     stale();
     let lock = status_of(&data);
     assert_eq!((&lock["state"], &lock["holders"][0]["alive"]), (&"stale".into(), &false.into()));
-    gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    typed("run --write", &data).command(["true"]).assert().success();
     assert_eq!(fs::read_to_string(lock_file(&data)).expect("it is there").trim_end(), "");
     stale();
     gtlock().arg("clean").current_dir(&dir).assert().success().stdout("removed 1 lock file, 0 held\n");

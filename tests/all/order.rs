@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process, shell, skip};
+use crate::common::{Holder, data, end_of, eventually, gtlock_process, shell, skip, typed};
 
 /// Two files, in the order of their inodes.
 fn two_files(dir: &Path) -> [PathBuf; 2] {
@@ -20,13 +20,13 @@ fn two_files(dir: &Path) -> [PathBuf; 2] {
 }
 
 fn is_free(file: &Path) -> bool {
-    gtlock().args(["try", "-q", "--direct", "--write"]).arg(file).ok().is_ok()
+    typed("try -q --direct --write", file).succeeds()
 }
 
 /// While somebody holds the first of two files, a request for both must not hold the second; and so the other way
 /// round of naming them.
 fn holds_nothing_after_what_it_waits_for(first: &Path, second: &Path, mut request: Command) {
-    let holder = Holder::start(gtlock_process().args(["run", "--direct", "--write"]).arg(first));
+    let holder = typed("run --direct --write", first).hold();
     let mut waiter = request.spawn().expect("it starts");
     eventually("it waits for the first", || waits_for(waiter.id(), first));
     assert!(is_free(second), "it holds none after it");
@@ -82,7 +82,7 @@ fn two_hard_links_of_one_file_are_one_lock_in_the_stronger_mode() {
     let mut request = gtlock_process();
     request.args(["run", "--direct", "--read"]).arg(&first).arg("--write").arg(&link);
     let holder = Holder::start(&mut request);
-    gtlock().args(["try", "-q", "--direct", "--read"]).arg(&first).assert().code(75);
+    typed("try -q --direct --read", &first).assert().code(75);
     assert!(holder.release().success());
 }
 

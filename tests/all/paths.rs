@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::common::{
     Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, shell, skip,
-    to_its_end,
+    to_its_end, typed,
 };
 use predicates::prelude::*;
 
@@ -28,8 +28,8 @@ fn assert_one_lock(a: &Path, b: &Path) {
         assert_held(other);
         writer.release();
         let reader = Holder::reader(one);
-        gtlock().args(["try", "--write"]).arg(other).assert().code(75).stdout("");
-        gtlock().args(["try", "--read"]).arg(other).assert().success();
+        typed("try --write", other).assert().code(75).stdout("");
+        typed("try --read", other).assert().success();
         reader.release();
         assert_free(other);
     }
@@ -192,7 +192,7 @@ fn a_file_named_to_be_read_and_written_is_locked_exclusively() {
     }
     let mut request = gtlock_process();
     let _holder = Holder::start(request.args(["run", "--read"]).arg(&data).arg("--read").arg(&data));
-    gtlock().args(["try", "--read"]).arg(&data).assert().success();
+    typed("try --read", &data).assert().success();
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn a_lock_file_that_may_only_be_read_locks_without_a_record() {
         "{said}"
     );
     assert_held(&data);
-    gtlock().args(["try", "--write"]).arg(&data).assert().code(75);
+    typed("try --write", &data).assert().code(75);
     assert_eq!(named(&data), "");
     holder.release();
     assert_free(&data);

@@ -10,7 +10,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use predicates::prelude::*;
 
-use crate::common::{Holder, Stopped, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end};
+use crate::common::{
+    Holder, Stopped, data, gtlock, gtlock_process, lock_file, process, skip, to_its_end, typed,
+};
 
 const ALICE: u32 = 4201;
 const BOB: u32 = 4202;
@@ -152,7 +154,7 @@ fn what_is_there_already_keeps_its_permissions() {
     for (path, mode) in paths.iter().zip([0o711, 0o751, 0o640]) {
         fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
     }
-    gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    typed("run --write", &data).command(["true"]).assert().success();
     let modes = paths.map(|path| fs::metadata(path).expect("it is there").mode() & 0o7777);
     assert_eq!(modes, [0o711, 0o751, 0o640]);
     assert!(!locks.join(".gitignore").exists(), "gtlock did not make the directory");
@@ -320,7 +322,7 @@ fn git_neither_adds_locks_nor_replaces_them_under_their_holder() {
         return skip("locks in a repository", "no git");
     }
     fs::write(&data, "1").expect("it can be written");
-    gtlock().args(["run", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    typed("run --write", &data).command(["true"]).assert().success();
     git(dir.path(), &["add", "-A"]);
     assert_eq!(git(dir.path(), &["diff", "--cached", "--name-only"]).expect("git runs"), "state.json\n");
     git(dir.path(), &["commit", "-qm", "one"]);
@@ -330,7 +332,7 @@ fn git_neither_adds_locks_nor_replaces_them_under_their_holder() {
         [&["add", "-A"][..], &["stash", "-q"], &["checkout", "-q", "--", "."], &["stash", "pop", "-q"]]
     {
         git(dir.path(), words);
-        gtlock().args(["try", "-q", "--write"]).arg(&data).assert().code(75);
+        typed("try -q --write", &data).assert().code(75);
     }
     assert!(holder.release().success());
     // Neither shows up as a lock, or goes with one.
@@ -518,13 +520,15 @@ fn a_path_too_long_for_the_system_works_where_its_relative_form_does() {
     let mut relative = gtlock_process();
     relative.args(["run", "--write", "state.json"]);
     let holder = Holder::start(relative.current_dir(format!("/proc/self/fd/{}", deepest.as_raw_fd())));
-    gtlock().args(["try", "-q", "--write"]).arg(&absolute).assert().code(75);
+    typed("try -q --write", &absolute).assert().code(75);
     let is_shown = predicate::str::contains(holder.pid().to_string());
     gtlock().arg("status").arg(&absolute).assert().success().stdout(is_shown);
     assert!(holder.release().success());
-    let mut reader = gtlock();
-    reader.args(["run", "-v", "--read"]).arg(&absolute).args(["--", "true"]);
-    reader.assert().success().stderr(predicate::str::contains("without a record").not());
+    typed("run -v --read", &absolute)
+        .command(["true"])
+        .assert()
+        .success()
+        .stderr(predicate::str::contains("without a record").not());
 }
 
 #[test]

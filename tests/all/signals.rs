@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use crate::common::{
     LISTEN, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, process,
-    shell, skip, to_its_end,
+    shell, skip, to_its_end, typed,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -119,9 +119,12 @@ fn script(dir: &Path, name: &str, content: &str, mode: &str) -> PathBuf {
 fn the_exit_code_is_the_commands() {
     let (_dir, data) = data();
     for code in [0, 1, 42, 75, 125, 126, 127, 128, 130, 255] {
-        let mut command = gtlock();
-        command.args(["run", "--write"]).arg(&data).args(["--", "sh", "-c", &format!("exit {code}")]);
-        command.assert().code(code).stdout("").stderr("");
+        typed("run --write", &data)
+            .command(["sh", "-c", &format!("exit {code}")])
+            .assert()
+            .code(code)
+            .stdout("")
+            .stderr("");
     }
 }
 

@@ -9,7 +9,7 @@ use predicates::prelude::*;
 
 use crate::common::{
     Holder, Lines, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, process,
-    seats_and_slots, shell, skip, status_of, to_its_end,
+    seats_and_slots, shell, skip, status_of, to_its_end, typed,
 };
 
 /// Prints its slots for "slots", and gives back other lines.
@@ -51,7 +51,7 @@ fn turns(data: &Path) -> Vec<String> {
 }
 
 fn assert_full(data: &Path) {
-    gtlock().args(["try", "--slots=4", "--read"]).arg(data).args(["--", "true"]).assert().code(75);
+    typed("try --slots=4 --read", data).command(["true"]).assert().code(75);
 }
 
 fn signal(process: &Child, signal: nix::sys::signal::Signal) {
@@ -87,17 +87,16 @@ fn at_most_n_hold_the_lock_and_each_has_the_lowest_slot_that_is_free() {
     assert_eq!(slots(&mut again), "2");
     assert_full(&data);
     // Readers without slots are not counted.
-    gtlock().args(["try", "--read"]).arg(&data).assert().success();
-    gtlock().args(["try", "--write"]).arg(&data).assert().code(75);
+    typed("try --read", &data).assert().success();
+    typed("try --write", &data).assert().code(75);
 }
 
 #[test]
 fn a_refusal_shows_how_many_slots_there_are() {
     let (_dir, data) = data();
     let _holder = holder(&data, "--take=3");
-    let mut refused = gtlock();
-    refused.args(["try", "--slots=4", "--take=2", "--read"]).arg(&data).args(["--", "true"]);
-    refused
+    typed("try --slots=4 --take=2 --read", &data)
+        .command(["true"])
         .assert()
         .code(75)
         .stderr(predicate::str::contains("busy").and(predicate::str::contains("with 4 slots in all")));
@@ -377,8 +376,7 @@ fn status_shows_slots_and_who_waits_for_them() {
         [serde_json::json!({"held": [1, 2], "of": 4}), serde_json::json!({"held": [3], "of": 4})]
     );
     assert_eq!(of("waiters"), [serde_json::json!({"wanted": 4, "of": 4})]);
-    let reader =
-        gtlock().args(["run", "--timeout=20ms", "--read"]).arg(&data).args(["--", "true"]).assert().code(75);
+    let reader = typed("run --timeout=20ms --read", &data).command(["true"]).assert().code(75);
     reader.stderr(predicate::str::ends_with(", and others wait before\n"));
     waiter.kill().expect("it waits");
     end_of(&mut waiter);

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::common::{
     Holder, assert_free, data, end_of, gtlock, gtlock_process, lock_file, snapshot, status_of, to_its_end,
+    typed,
 };
 use predicates::prelude::*;
 use serde_json::{Value, json};
@@ -311,7 +312,7 @@ fn a_process_that_holds_nothing_is_not_shown_as_the_holder() {
     assert!(predicate::str::is_match(row).expect("a pattern").eval(&shown), "{shown}");
     let said = format!(r"busy: held for writing by {} \(flock [^)]*\)\n$", other.pid());
     let said = predicate::str::is_match(said).expect("a pattern");
-    gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stderr(said);
+    typed("try --write", &data).assert().code(75).stderr(said);
 }
 
 #[cfg(target_os = "linux")]
@@ -344,7 +345,7 @@ fn a_holder_that_is_stopped_is_called_stopped() {
     crate::common::eventually("it is stopped", || table(dir.path(), &[]).contains(" stopped "));
     let said = format!(r"busy: held for writing by {} \(cat\), stopped, for [0-9.ms]+\n$", holder.pid());
     let said = predicate::str::is_match(said).expect("a pattern");
-    gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stderr(said);
+    typed("try --write", &data).assert().code(75).stderr(said);
     send(nix::sys::signal::Signal::SIGCONT);
     holder.release();
 }
@@ -439,13 +440,13 @@ fn a_label_is_shown_instead_of_the_command() {
     let holder = Holder::start(request.args(["run", "--label", "nightly\u{1b} build", "--write"]).arg(&data));
     let by = format!("held for writing by {} (nightly\\u{{1b}} build) for ", holder.pid());
     let said = predicate::str::contains(by);
-    gtlock().args(["try", "--label=x", "--write"]).arg(&data).assert().code(75).stderr(said);
+    typed("try --label=x --write", &data).assert().code(75).stderr(said);
     let shown = table(dir.path(), &[]);
     assert!(shown.ends_with("  nightly\\u{1b} build\n"), "{shown}");
     let found = status_of(&data)["holders"][0].clone();
     assert_eq!(found["label"], json!("nightly\u{1b} build"));
     assert_eq!(found["command"].as_array().and_then(|words| words.last()), Some(&json!("cat")));
-    gtlock().args(["run", "--label", "", "--write"]).arg(&data).args(["--", "true"]).assert().code(125);
+    typed("run --label  --write", &data).command(["true"]).assert().code(125);
     holder.release();
 }
 

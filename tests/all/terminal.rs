@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use crate::common::{
-    Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock,
-    gtlock_process, process,
+    Holder, LISTEN, Lines, WATCHDOG, assert_free, assert_held, data, end_of, eventually, gtlock_process,
+    process, typed,
 };
 use nix::fcntl::OFlag;
 use nix::libc;
@@ -169,7 +169,7 @@ fn what_outlives_ctrl_c_keeps_the_lock() {
         terminal.shows(&format!("ended {code}"));
         assert_held(&data);
         drop(terminal);
-        eventually("the lock is free", || gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok());
+        eventually("the lock is free", || typed("try -q --write", &data).succeeds());
     }
 }
 

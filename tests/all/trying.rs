@@ -3,7 +3,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::common::{Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file};
+use crate::common::{Holder, assert_free, assert_held, data, gtlock, gtlock_process, lock_file, typed};
 use predicates::prelude::*;
 
 #[test]
@@ -28,7 +28,7 @@ fn try_without_a_command_answers_whether_the_lock_could_be_had() {
 #[test]
 fn try_with_a_command_holds_the_lock_while_it_runs() {
     let (_dir, data) = data();
-    let holder = Holder::start(gtlock_process().args(["try", "--write"]).arg(&data));
+    let holder = typed("try --write", &data).hold();
     assert_held(&data);
     assert!(holder.release().success());
     assert_free(&data);
@@ -37,10 +37,7 @@ fn try_with_a_command_holds_the_lock_while_it_runs() {
 #[test]
 fn try_with_a_command_exits_as_it_does_or_does_not_run_it() {
     let (_dir, data) = data();
-    let run = || {
-        let mut request = gtlock();
-        request.args(["try", "--write"]).arg(&data).args(["--", "sh", "-c", "echo ran; exit 3"]).assert()
-    };
+    let run = || typed("try --write", &data).command(["sh", "-c", "echo ran; exit 3"]).assert();
     run().code(3).stdout("ran\n").stderr("");
     let _holder = Holder::writer(&data);
     run().code(75).stdout("").stderr(predicate::str::contains("busy"));

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Holder, Lines, Stopped, assert_free, data, end_of, gtlock, gtlock_process, lock_file, process, to_its_end,
+    Holder, Lines, Stopped, assert_free, data, end_of, gtlock, gtlock_process, lock_file, process,
+    to_its_end, typed,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -283,7 +284,7 @@ fn the_exit_status_of_a_refusal_can_be_chosen() {
 #[test]
 fn a_chosen_exit_status_is_that_of_a_refusal_only() {
     let (_dir, data) = data();
-    gtlock().args(["run", "-E9", "--write"]).arg(&data).args(["--", "sh", "-c", "exit 3"]).assert().code(3);
+    typed("run -E9 --write", &data).command(["sh", "-c", "exit 3"]).assert().code(3);
     gtlock().args(["run", "-E9", "--write", "/", "--", "true"]).assert().code(125);
 }
 
@@ -292,7 +293,7 @@ fn a_refusal_says_in_one_line_who_holds_the_lock_how_and_since_when() {
     let (_dir, data) = data();
     let refused = |message: &str| {
         let said = predicate::str::is_match(about(&data, message)).expect("a pattern");
-        gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stdout("").stderr(said);
+        typed("try --write", &data).assert().code(75).stdout("").stderr(said);
     };
     let mut holder = Holder::writer(&data);
     refused(&format!("busy: held for writing by {} \\(cat\\) for {TIME}", holder.pid()));
@@ -303,7 +304,7 @@ fn a_refusal_says_in_one_line_who_holds_the_lock_how_and_since_when() {
     drop(holder);
 
     // Once its command has ended, a writer clears the record that the killed gtlock has left.
-    gtlock().args(["run", "-q", "--write"]).arg(&data).args(["--", "true"]).assert().success();
+    typed("run -q --write", &data).command(["true"]).assert().success();
     let first = Holder::reader(&data);
     refused(&format!("busy: held for reading by {} \\(cat\\) for {TIME}", first.pid()));
     let second = Holder::reader(&data);
@@ -327,7 +328,7 @@ fn a_refusal_shows_a_long_or_wild_command_short_and_tame() {
     let tame = predicate::str::contains(r"(sh -c cat; : '\n\u{1b}[31m' xxx")
         .and(predicate::str::contains("x…) for "))
         .and(predicate::function(|said: &str| said.len() < 300 && said.lines().count() == 1));
-    gtlock().args(["try", "--write"]).arg(&data).assert().code(75).stdout("").stderr(tame);
+    typed("try --write", &data).assert().code(75).stdout("").stderr(tame);
 }
 
 #[test]
@@ -414,7 +415,7 @@ fn a_waiter_whose_lock_file_was_replaced_does_not_run_beside_the_new_holder() {
 
     fs::remove_file(lock_file(&data)).expect("it is there");
     // One that waits would queue behind the waiter.
-    let second = Holder::start(gtlock_process().args(["try", "--write"]).arg(&data));
+    let second = typed("try --write", &data).hold();
     first.release();
     let waiting = waiter.said.line();
     assert!(matches(&waiting, &by(&second)), "{waiting}");

@@ -46,6 +46,46 @@ pub fn gtlock_process() -> Command {
     process(cargo_bin!("gtlock"))
 }
 
+/// A `gtlock` as it is typed, such as `try -q --write`, with a file at its end.
+pub fn typed(options: &str, file: impl AsRef<OsStr>) -> Launch {
+    Launch(gtlock_process()).and(options, file)
+}
+
+/// A `gtlock` to be started.
+pub struct Launch(Command);
+
+impl Launch {
+    /// The same with more options, the last of which takes a file.
+    pub fn and(mut self, options: &str, file: impl AsRef<OsStr>) -> Self {
+        self.0.args(options.split(' ')).arg(file);
+        self
+    }
+
+    /// The same with a command.
+    pub fn command(mut self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Self {
+        self.0.arg("--").args(words);
+        self
+    }
+
+    /// Runs it to its end.
+    #[track_caller]
+    pub fn assert(self) -> assert_cmd::assert::Assert {
+        to_its_end(self.0).assert()
+    }
+
+    /// Runs it to its end; whether it got its locks and its command succeeded.
+    #[track_caller]
+    pub fn succeeds(self) -> bool {
+        to_its_end(self.0).ok().is_ok()
+    }
+
+    /// Holds what it locks, until released.
+    #[track_caller]
+    pub fn hold(mut self) -> Holder {
+        Holder::start(&mut self.0)
+    }
+}
+
 /// A program that finds `gtlock` in its PATH, such as a shell.
 pub fn process(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::report;
 use crate::common::{
-    Holder, assert_free, data, end_of, eventually, gtlock, gtlock_process, lock_file, process, shell,
+    Holder, assert_free, data, end_of, eventually, gtlock, gtlock_process, lock_file, process, shell, typed,
 };
 use crate::json::has_fields;
 
@@ -67,7 +67,7 @@ fn a_line_names_the_slots_that_were_got() {
     let hold = events.iter().find(|event| event["cat"] == "hold").expect("it was held");
     assert_eq!(hold["args"]["slots"], json!([1, 2]));
     fs::remove_file(&log).expect("it is there");
-    let _all = Holder::start(gtlock_process().args(["run", "--slots=4", "--take=4", "--read"]).arg(&data));
+    let _all = typed("run --slots=4 --take=4 --read", &data).hold();
     let mut refused = gtlock();
     refused.args(["try", "-q", "--slots=4", "--read"]).arg(&data).arg("--log").arg(&log);
     refused.args(["--", "true"]).assert().code(75);
@@ -130,7 +130,7 @@ fn a_refusal_and_a_timeout_leave_lines_that_name_the_holder() {
 #[test]
 fn labels_are_in_the_line_and_come_before_commands_in_the_report() {
     let (_dir, data, log) = logged();
-    let holder = Holder::start(gtlock_process().args(["run", "--label", "nightly", "--write"]).arg(&data));
+    let holder = typed("run --label nightly --write", &data).hold();
     eventually("the holder is named", || {
         let _ = fs::remove_file(&log);
         let mut gtlock = gtlock();

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 
 use crate::common::{
     Holder, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, process,
-    shell, skip, to_its_end,
+    shell, skip, to_its_end, typed,
 };
 
 /// A directory with a data file that holds `old`.
@@ -175,9 +175,7 @@ fn an_update_that_waits_for_the_end_of_the_output_can_be_ended() {
     assert_eq!(content(&data), "old\n");
     assert_held(&data); // by what still runs
     fs::write(dir.path().join("fifo"), "\n").expect("it is read");
-    eventually("the lock is free", || {
-        crate::common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
-    });
+    eventually("the lock is free", || typed("try -q --write", &data).succeeds());
     assert_eq!(content(&data), "old\n");
     update(&data, "cat").assert().success();
     assert_alone(&data, &["fifo"]);
@@ -190,9 +188,7 @@ fn the_lock_lasts_until_the_pieces_of_a_killed_filter_have_ended() {
     assert_held(&data);
     assert_alone(&data, &["fifo"]);
     fs::write(dir.path().join("fifo"), "\n").expect("it is read");
-    eventually("the lock is free", || {
-        crate::common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
-    });
+    eventually("the lock is free", || typed("try -q --write", &data).succeeds());
     assert_eq!(content(&data), "old\n");
 }
 
@@ -212,9 +208,7 @@ fn an_output_that_stays_open_for_too_long_leaves_the_file_as_it_was() {
     assert_eq!(end_of(&mut gtlock).code(), Some(124));
     assert_held(&data); // by what still runs
     fs::write(dir.path().join("fifo"), "\n").expect("it is read");
-    eventually("the lock is free", || {
-        crate::common::gtlock().args(["try", "-q", "--write"]).arg(&data).ok().is_ok()
-    });
+    eventually("the lock is free", || typed("try -q --write", &data).succeeds());
     assert_eq!(content(&data), "old\n");
     assert_alone(&data, &["fifo"]);
 }
