@@ -3,7 +3,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use crate::common::{Holder, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, typed};
+use crate::common::{
+    Holder, are_stopped, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, signal, turns,
+    typed, waits_in_kernel,
+};
 
 /// A gtlock that waits for the lock, to add its mode to the data file.
 fn waiting(mode: &str, data: &Path) -> Child {
@@ -11,17 +14,12 @@ fn waiting(mode: &str, data: &Path) -> Child {
     gtlock.args(["run", "-v", mode]).arg(data);
     gtlock.args(["--", "sh", "-c", "echo \"$1\" >> \"$2\"", "sh", mode]).arg(data);
     let mut gtlock = gtlock.stderr(Stdio::piped()).spawn().expect("it starts");
-    eventually("it waits", || waits(gtlock.id(), data));
+    waits_in_kernel(gtlock.id(), data);
     let mut line = String::new();
     let stderr = gtlock.stderr.as_mut().expect("it is piped");
     BufReader::new(stderr).read_line(&mut line).expect("it says so");
     assert!(line.contains("waiting"), "{line}");
     gtlock
-}
-
-/// The modes of those that waited, in the order in which they had their turn.
-fn turns(data: &Path) -> Vec<String> {
-    std::fs::read_to_string(data).expect("somebody had a turn").lines().map(ToOwned::to_owned).collect()
 }
 
 /// Whether a process has a place in the line for the lock.
@@ -84,21 +82,6 @@ fn a_reader_inside_a_reader_does_not_queue_behind_the_writer_that_waits_for_the_
     assert!(end_of(&mut writer).success());
 }
 
-/// Stops or continues a process.
-fn signal(process: &Child, signal: nix::sys::signal::Signal) {
-    let pid = nix::unistd::Pid::from_raw(process.id().try_into().expect("a process ID"));
-    nix::sys::signal::kill(pid, signal).expect("it lives");
-}
-
-/// Returns once each thread of a process is stopped: before that it could still be given the lock.
-fn are_stopped(process: &Child) {
-    eventually("each of its threads is stopped", || {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", process.id())).expect("it lives");
-        let stat = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat"));
-        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
-    });
-}
-
 #[test]
 fn a_writer_that_is_stopped_while_it_waits_keeps_nobody_from_a_free_lock() {
     use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
@@ -147,7 +130,7 @@ fn numbered(number: usize, mode: &str, data: &Path) -> Child {
     gtlock.args(["run", "-q", mode]).arg(data);
     gtlock.args(["--", "sh", "-c", "echo \"$1\" >> \"$2\"", "sh", &number.to_string()]).arg(data);
     let gtlock = gtlock.spawn().expect("it starts");
-    eventually("it waits", || waits(gtlock.id(), data));
+    waits_in_kernel(gtlock.id(), data);
     gtlock
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{Holder, data, end_of, eventually, gtlock_process, shell, skip, typed};
+use crate::common::{Holder, children, data, end_of, eventually, gtlock_process, shell, skip, typed};
 
 /// Two files, in the order of their inodes.
 fn two_files(dir: &Path) -> [PathBuf; 2] {
@@ -38,11 +38,10 @@ fn holds_nothing_after_what_it_waits_for(first: &Path, second: &Path, mut reques
 fn waits_for(pid: u32, file: &Path) -> bool {
     let inode = fs::metadata(file).expect("it is there").ino();
     let locks = fs::read_to_string("/proc/locks").expect("it can be read");
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let mut pids = children.split_ascii_whitespace().chain([""]).map(str::to_owned).collect::<Vec<_>>();
-    pids.push(pid.to_string());
+    let mut pids = children(pid);
+    pids.push(pid);
     locks.lines().any(|line| {
-        let of = |pid: &String| !pid.is_empty() && line.contains(&format!(" {pid} "));
+        let of = |pid: &u32| line.contains(&format!(" {pid} "));
         line.contains("-> FLOCK") && line.contains(&format!(":{inode} ")) && pids.iter().any(of)
     })
 }

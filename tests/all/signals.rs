@@ -6,8 +6,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
 use crate::common::{
-    LISTEN, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, process,
-    shell, skip, to_its_end, typed,
+    LISTEN, Lines, assert_free, assert_held, children, data, end_of, eventually, gtlock, gtlock_process,
+    process, shell, skip, to_its_end, typed,
 };
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -632,13 +632,11 @@ fn as_process_1_gtlock_reaps_orphans_while_it_waits() {
     inside.args(["sh", "-c", &format!("exec 3<&0; {script}"), "sh"]).arg(&data);
     unshare = inside;
     let mut unshare = unshare.stdin(Stdio::piped()).spawn().expect("unshare starts");
-    let of = |pid: u32| format!("/proc/{pid}/task/{pid}/children");
-    let children = |pid: u32| fs::read_to_string(of(pid)).unwrap_or_default();
-    let gtlock = || children(unshare.id()).trim().parse::<u32>().ok();
+    let gtlock = || children(unshare.id()).first().copied();
     crate::common::eventually("gtlock waits", || gtlock().is_some());
     let gtlock = gtlock().expect("as before");
     crate::common::waits_in_kernel(gtlock, &data);
-    assert_ne!(children(gtlock), "");
+    assert!(!children(gtlock).is_empty());
     drop(unshare.stdin.take()); // ends them
     crate::common::eventually("they are reaped", || children(gtlock).is_empty());
     assert!(holder.release().success());
@@ -655,9 +653,8 @@ fn as_process_1_gtlock_passes_signals_on() {
     let heard = Lines::of(unshare.stdout.take().expect("it is piped"));
     let ids = heard.line();
     assert_eq!(ids.split(' ').nth(1), Some("1"), "the parent of the command: {ids}");
-    let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-    let gtlock = fs::read_to_string(children).expect("unshare is there");
-    let gtlock = Pid::from_raw(gtlock.trim().parse().expect("a process ID"));
+    let [gtlock] = children(unshare.id())[..] else { panic!("unshare has one child") };
+    let gtlock = Pid::from_raw(gtlock.try_into().expect("a process ID"));
     for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
         kill(gtlock, signal).expect("gtlock is there");
         assert_eq!(format!("SIG{}", heard.line()), signal.as_str());
@@ -677,10 +674,9 @@ fn as_process_1_gtlock_ends_a_wait_of_the_signals_that_end_processes() {
         let mut unshare = as_process_1().expect("as before");
         unshare.arg(&data).args(["--", "touch"]).arg(dir.path().join("ran"));
         let mut unshare = unshare.spawn().expect("unshare starts");
-        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
-        let gtlock = || fs::read_to_string(&children).expect("unshare is there").trim().parse().ok();
+        let gtlock = || children(unshare.id()).first().copied();
         crate::common::eventually("unshare has a child", || gtlock().is_some());
-        let gtlock: u32 = gtlock().expect("as before");
+        let gtlock = gtlock().expect("as before");
         crate::common::waits_in_kernel(gtlock, &data);
         kill(Pid::from_raw(gtlock.try_into().expect("a process ID")), signal).expect("gtlock is there");
         assert_eq!(end_of(&mut unshare).code(), Some(128 + signal as i32));

@@ -8,8 +8,8 @@ use nix::sys::signal::Signal::{SIGCONT, SIGSTOP, SIGTERM};
 use predicates::prelude::*;
 
 use crate::common::{
-    Holder, Lines, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, process,
-    seats_and_slots, shell, skip, status_of, to_its_end, typed,
+    Holder, Lines, are_stopped, data, end_of, eventually, gtlock, gtlock_process, lock_file, process,
+    seats_and_slots, shell, signal, skip, status_of, to_its_end, turns, typed, waits_in_kernel,
 };
 
 /// Prints its slots for "slots", and gives back other lines.
@@ -42,29 +42,12 @@ fn waiter(data: &Path, options: &str, word: &str) -> Child {
 fn in_line(mut gtlock: Command, data: &Path, word: &str) -> Child {
     gtlock.args(["--", "sh", "-c", r#"echo "$1 $GTLOCK_SLOT" >> "$2""#, "sh", word]).arg(data);
     let gtlock = gtlock.spawn().expect("it starts");
-    eventually("it waits", || places(gtlock.id(), data).next().is_some());
+    waits_in_kernel(gtlock.id(), data);
     gtlock
-}
-
-fn turns(data: &Path) -> Vec<String> {
-    fs::read_to_string(data).unwrap_or_default().lines().map(ToOwned::to_owned).collect()
 }
 
 fn assert_full(data: &Path) {
     typed("try --slots=4 --read", data).command(["true"]).assert().code(75);
-}
-
-fn signal(process: &Child, signal: nix::sys::signal::Signal) {
-    let pid = nix::unistd::Pid::from_raw(process.id().try_into().expect("a process ID"));
-    nix::sys::signal::kill(pid, signal).expect("it lives");
-}
-
-fn are_stopped(process: &Child) {
-    eventually("each of its threads is stopped", || {
-        let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("it lives");
-        let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat"));
-        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
-    });
 }
 
 /// Returns once a waiter sleeps in the kernel in as many threads as it waits for slots, and one more.

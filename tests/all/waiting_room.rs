@@ -5,7 +5,10 @@ use std::process::{Child, Command};
 
 use predicates::prelude::*;
 
-use crate::common::{Holder, data, end_of, eventually, gtlock_process, places, seats_and_slots, to_its_end};
+use crate::common::{
+    Holder, data, end_of, eventually, gtlock_process, places, seats_and_slots, to_its_end, turns,
+    waits_in_kernel,
+};
 
 /// A `run --write` that adds its number to the data file.
 fn numbered(number: usize, data: &Path, options: &str) -> Command {
@@ -17,12 +20,8 @@ fn numbered(number: usize, data: &Path, options: &str) -> Command {
 
 fn waiting(number: usize, data: &Path, options: &str) -> Child {
     let waiter = numbered(number, data, options).spawn().expect("it starts");
-    eventually("it waits", || places(waiter.id(), data).next().is_some());
+    waits_in_kernel(waiter.id(), data);
     waiter
-}
-
-fn runs(data: &Path) -> Vec<String> {
-    fs::read_to_string(data).unwrap_or_default().lines().map(ToOwned::to_owned).collect()
 }
 
 #[test]
@@ -44,10 +43,10 @@ fn of_fifty_arrivals_one_waits_to_run_once_more_and_the_rest_leave() {
         arrivals.len() <= 1
     });
     assert_eq!(codes, vec![Some(75); 49]);
-    assert!(runs(&data).is_empty());
+    assert!(turns(&data).is_empty());
     assert!(holder.release().success());
     assert!(arrivals.iter_mut().all(|waiter| end_of(waiter).success()));
-    assert_eq!(runs(&data).len(), 1);
+    assert_eq!(turns(&data).len(), 1);
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn as_many_wait_as_may_and_a_seat_is_free_again_when_one_of_them_runs() {
     assert!(holder.release().success());
     assert!(end_of(&mut waiters[1]).success());
     assert!(end_of(&mut next).success());
-    assert_eq!(runs(&data), ["1", "5"]);
+    assert_eq!(turns(&data), ["1", "5"]);
 }
 
 #[test]
@@ -112,12 +111,12 @@ fn those_who_wait_without_the_option_are_counted_and_one_line_says_how_many() {
     assert!(holder.release().success());
     assert!(waiters.iter_mut().all(|waiter| end_of(waiter).success()));
     assert!(end_of(&mut third).success());
-    assert_eq!(runs(&data), ["0", "1", "2"]);
+    assert_eq!(turns(&data), ["0", "1", "2"]);
 }
 
 #[test]
 fn a_lock_that_is_free_is_not_waited_for() {
     let (_dir, data) = data();
     to_its_end(numbered(0, &data, "--max-waiters=1")).assert().success();
-    assert_eq!(runs(&data), ["0"]);
+    assert_eq!(turns(&data), ["0"]);
 }

@@ -170,6 +170,35 @@ pub fn status_of(data: &Path) -> serde_json::Value {
     locks[0].clone()
 }
 
+/// The lines of a data file to which each command adds one in its turn.
+pub fn turns(data: &Path) -> Vec<String> {
+    fs::read_to_string(data).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+/// Sends a process a signal, such as one that stops or continues it.
+#[track_caller]
+pub fn signal(process: &Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(process.id().try_into().expect("a process ID"));
+    nix::sys::signal::kill(pid, signal).expect("it is there");
+}
+
+/// Returns once each thread of a process is stopped: before that it could still be given the lock.
+#[cfg(target_os = "linux")]
+#[track_caller]
+pub fn are_stopped(process: &Child) {
+    eventually("each of its threads is stopped", || {
+        let threads = fs::read_dir(format!("/proc/{}/task", process.id())).expect("it lives");
+        let stat = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat"));
+        threads.filter_map(Result::ok).all(|thread| stat(thread).is_ok_and(|stat| stat.contains(") T ")))
+    });
+}
+
+/// The children of a process, that is of its first thread.
+pub fn children(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().map(|child| child.parse().expect("a process ID")).collect()
+}
+
 /// Returns once a process waits in line for the lock of a data file.
 #[cfg(target_os = "linux")]
 #[track_caller]
@@ -288,9 +317,9 @@ impl Stopped {
             skip(&format!("a stop after {call}"), "strace may not trace");
             return None;
         }
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id()));
-        let gtlock = children.expect("it is there").trim().parse().expect("one process");
-        Some(Self { strace, gtlock: nix::unistd::Pid::from_raw(gtlock) })
+        let [gtlock] = children(strace.id())[..] else { panic!("strace runs one process") };
+        let gtlock = nix::unistd::Pid::from_raw(gtlock.try_into().expect("a process ID"));
+        Some(Self { strace, gtlock })
     }
 
     /// Lets it go on, and waits for its end.

@@ -11,12 +11,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::common::{
     Holder, Lines, assert_free, assert_held, data, end_of, eventually, gtlock, gtlock_process, process,
-    shell, skip, to_its_end, typed,
+    shell, signal, skip, to_its_end, typed,
 };
 
 /// A directory with a data file that holds `old`.
@@ -127,7 +126,7 @@ fn a_filter_that_was_asked_to_end_leaves_the_file_though_it_exits_with_0() {
     let mut gtlock = gtlock.spawn().expect("gtlock starts");
     let stderr = Lines::of(gtlock.stderr.take().expect("it is piped"));
     assert_eq!(stderr.line(), "ready");
-    signal(gtlock.id(), Signal::SIGTERM);
+    signal(&gtlock, Signal::SIGTERM);
     assert_eq!(end_of(&mut gtlock).code(), Some(125));
     assert!(std::iter::from_fn(|| stderr.line_or_end()).any(|line| line.contains("cut the filter off")));
     assert_eq!(content(&data), "old\n");
@@ -144,10 +143,6 @@ fn left_behind(options: &[&str], end: &str) -> (tempfile::TempDir, std::path::Pa
     gtlock.arg("update").args(options).arg(&data).args(["--", "sh", "-c", &script]).stderr(Stdio::piped());
     let gtlock = gtlock.spawn().expect("gtlock starts");
     (dir, data, gtlock)
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid.try_into().expect("a process ID")), signal).expect("it is there");
 }
 
 #[test]
@@ -170,7 +165,7 @@ fn an_update_that_waits_for_the_end_of_the_output_can_be_ended() {
     let (dir, data, mut gtlock) = left_behind(&[], "exit 0");
     let stderr = Lines::of(gtlock.stderr.take().expect("it is piped"));
     assert!(stderr.line().contains("waiting: the filter has ended"));
-    signal(gtlock.id(), Signal::SIGTERM);
+    signal(&gtlock, Signal::SIGTERM);
     assert_eq!(end_of(&mut gtlock).signal(), Some(15));
     assert_eq!(content(&data), "old\n");
     assert_held(&data); // by what still runs

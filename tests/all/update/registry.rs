@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::assert_alone;
-use crate::common::{data, end_of, gtlock_process, process, skip};
+use crate::common::{children, data, end_of, gtlock_process, process, skip};
 
 const WORKERS: usize = 16;
 const READERS: usize = 2;
@@ -110,9 +110,8 @@ fn work_until(id: usize, data: &Path, end: Instant) -> Account {
 fn shoot(gtlock: &mut Child, itself: bool, its_child: bool) {
     let pid = gtlock.id();
     // gtlock is ours to wait for, so its number is not another's; its child's it could be only after it has reaped it.
-    let child = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    if its_child && let Ok(child) = child.trim().parse() {
-        let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+    if its_child && let [child] = children(pid)[..] {
+        let _ = kill(Pid::from_raw(child.try_into().expect("a process ID")), Signal::SIGKILL);
     }
     if itself {
         let _ = gtlock.kill();
