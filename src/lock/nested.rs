@@ -36,7 +36,7 @@ pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
 
 /// Who holds a lock around this request. Nobody, unless it is certain.
 pub fn held_by(lock: &LockFile, target: &Target, processes: &mut Processes) -> Option<HeldBy> {
-    if Own::all().iter().any(|&(id, thread)| id == lock.id && thread == thread::current().id()) {
+    if Own::all().iter().any(|own| own.id == lock.id && own.is_this_thread()) {
         return Some(HeldBy::ThisThread);
     }
     held_by_ancestor(lock, target, processes)
@@ -120,7 +120,7 @@ fn held_by_ancestor(lock: &LockFile, target: &Target, processes: &mut Processes)
 
 /// Whether the lock is held through a descriptor that this process inherited, and whoever took it is gone.
 fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
-    if Own::all().iter().any(|&(own, _)| own == id) {
+    if Own::all().iter().any(|own| own.id == id) {
         return false; // what this process took it can release
     }
     sys::inherited_lock(id).is_some_and(|taker| {
@@ -129,7 +129,7 @@ fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
 }
 
 /// A lock that this process holds.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
     pid: u32,
     id: FileId,
@@ -137,7 +137,7 @@ pub struct Own {
     slots: usize,
 }
 
-static OWN: Mutex<Vec<(u32, FileId, ThreadId, usize)>> = Mutex::new(Vec::new());
+static OWN: Mutex<Vec<Own>> = Mutex::new(Vec::new());
 
 impl Own {
     /// One that this thread takes, and so many slots of it.
@@ -147,15 +147,14 @@ impl Own {
 
     /// Notes that it is taken.
     pub fn register(&self) {
-        Self::registry().push((self.pid, self.id, self.thread, self.slots));
+        Self::registry().push(*self);
     }
 
     /// Notes that it is released. Not for the copy of a process that was forked off: another thread of the parent may
     /// have held the registry then.
     pub fn deregister(&self) {
         let mut registry = Self::registry();
-        let mine = (self.pid, self.id, self.thread, self.slots);
-        if let Some(at) = registry.iter().rposition(|own| *own == mine) {
+        if let Some(at) = registry.iter().rposition(|own| own == self) {
             registry.swap_remove(at);
         }
     }
@@ -170,24 +169,23 @@ impl Own {
         self.pid == std::process::id()
     }
 
-    /// The locks that this process holds, and the threads that took them.
-    fn all() -> Vec<(FileId, ThreadId)> {
+    /// The locks that this process holds.
+    fn all() -> Vec<Self> {
         let me = std::process::id();
-        Self::registry()
-            .iter()
-            .filter(|(pid, ..)| *pid == me)
-            .map(|&(_, id, thread, _)| (id, thread))
-            .collect()
+        Self::registry().iter().filter(|own| own.pid == me).copied().collect()
+    }
+
+    /// Whether this thread took it.
+    fn is_this_thread(&self) -> bool {
+        self.thread == thread::current().id()
     }
 
     /// The slots of a lock that this thread has.
     fn slots(id: FileId) -> usize {
-        let (me, thread) = (std::process::id(), thread::current().id());
-        let mine = |&&(pid, of, by, _): &&(u32, FileId, ThreadId, usize)| (pid, of, by) == (me, id, thread);
-        Self::registry().iter().filter(mine).map(|&(.., slots)| slots).sum()
+        Self::all().iter().filter(|own| own.id == id && own.is_this_thread()).map(|own| own.slots).sum()
     }
 
-    fn registry() -> MutexGuard<'static, Vec<(u32, FileId, ThreadId, usize)>> {
+    fn registry() -> MutexGuard<'static, Vec<Self>> {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
