@@ -101,7 +101,12 @@ fn read_store(store: &File) -> io::Result<Option<Vec<u8>>> {
 /// Whether a lock file holds a record, or nothing.
 pub fn is_there(lock: &File, path: &Path) -> io::Result<bool> {
     let Some(store) = RecordFile::open(lock, path, Access::Read)? else { return Ok(true) };
-    Ok(read_store(&store)?.is_some_and(|bytes| lines(&bytes).all(|line| line.is_some())))
+    Ok(read_store(&store)?.is_some_and(|bytes| is_record(&bytes)))
+}
+
+/// Whether bytes are a record, be it one of nobody.
+fn is_record(bytes: &[u8]) -> bool {
+    lines(bytes).all(|line| line.is_some())
 }
 
 /// A change of a record.
@@ -171,10 +176,9 @@ fn edit(
     let Some(store) = RecordFile::open(lock, path, Access::Write)? else {
         return Ok(Edited::Done);
     };
-    let Some(old) = read_store(&store)? else { return Ok(Edited::NoRecord) };
-    if !lines(&old).all(|line| line.is_some()) {
+    let Some(old) = read_store(&store)?.filter(|bytes| is_record(bytes)) else {
         return Ok(Edited::NoRecord);
-    }
+    };
     match change(&old)? {
         None => {}
         Some(Edit::From(at, new)) => sys::write_at(&store, &new, at)?,
