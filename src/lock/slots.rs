@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -176,6 +177,9 @@ fn wait_until_any_is_left(file: &File, places: &[u64]) -> io::Result<()> {
                 waited = waited.and(unless_interrupted(ended));
                 left -= 1;
             }
+        }
+        for thread in started {
+            thread.join().unwrap_or_else(|e| resume_unwind(e)); // a scope waits for what it does, not for its end
         }
         waited
     })

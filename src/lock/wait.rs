@@ -1,6 +1,7 @@
 //! Waiting for a turn at a lock: in the kernel, or by trying again.
 
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -137,14 +138,12 @@ fn in_kernel(
                 let _ = send.send(wait(turn));
             })
         });
-        if started.is_err() {
-            return None;
-        }
+        let waiting = started.ok()?;
         let ended = || io::Error::other("the waiting thread ended");
         let Ok(thread) = receive_thread.recv() else { return Some(Err(ended())) };
         let mut pause = FIRST_LOOK;
         let mut look_at = Some(Instant::now() + pause);
-        Some(loop {
+        let waited = loop {
             let now = Instant::now();
             let tell_at = told.at(now);
             if deadline.is_some_and(|deadline| now >= deadline) {
@@ -168,7 +167,10 @@ fn in_kernel(
                 Ok(waited) => break waited,
                 Err(RecvTimeoutError::Disconnected) => break Err(ended()),
             }
-        })
+        };
+        // The scope alone waits for what the thread does, not for its end.
+        waiting.join().unwrap_or_else(|e| resume_unwind(e));
+        Some(waited)
     });
     match waited {
         Some(waited) => waited,
