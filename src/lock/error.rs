@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::request::Target;
 use crate::escape::Escaped;
-use crate::sys::Dir;
+use crate::sys::{self, Dir};
 
 /// How often an attempt is made again, without any wait, because a file was replaced. One replaced that often between
 /// two system calls means a file system without stable inode numbers.
@@ -218,4 +218,19 @@ pub fn no_data_directory(data: &Path, dir: &Path) -> Error {
 pub fn no_directory(locks: &Path) -> Error {
     let file = locks.ancestors().find(|path| path.exists()).unwrap_or(locks);
     Error::invalid(file, "is not a directory; move it away, or choose another --lock-dir")
+}
+
+/// The error for bytes of a lock file that cannot be locked: by whom they had to be, and what to do where there are no such
+/// locks.
+pub fn needs_places(error: io::Error, who: &str, elsewhere: &str) -> io::Error {
+    if sys::is_bad_descriptor(&error) {
+        let why = format!(
+            "it may only be read, and {who} has to write to it: let this user write to it, or choose another --lock-dir"
+        );
+        io::Error::new(io::ErrorKind::PermissionDenied, why)
+    } else if error.kind() == io::ErrorKind::Unsupported {
+        io::Error::new(error.kind(), elsewhere)
+    } else {
+        error
+    }
 }

@@ -10,6 +10,7 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
+use super::error::needs_places;
 use crate::sys::{
     self,
     places::{self, Taken},
@@ -31,9 +32,8 @@ pub fn enter(file: &File, max_waiters: u32) -> io::Result<Option<Taken<'_>>> {
         return Ok(None);
     }
     for number in 0..max_waiters {
-        let seat = places::take_alone(file, sys::seat(number)).map_err(explained)?;
-        if seat.is_some() {
-            return Ok(seat);
+        if let Some(seat) = places::take_alone(file, sys::seat(number)).map_err(explained)? {
+            return Ok(Some(seat.until_dropped(file)));
         }
     }
     Ok(None)
@@ -57,13 +57,9 @@ fn has_places(file: &File, at_least: usize) -> io::Result<bool> {
 
 /// Why those who wait cannot be counted.
 fn explained(error: io::Error) -> io::Error {
-    let why = if sys::is_bad_descriptor(&error) {
-        "it may only be read, and a limit to those who wait has to be written to it: let this user write to it, or choose \
-         another --lock-dir"
-    } else if error.kind() == io::ErrorKind::Unsupported {
-        "this system does not show how many wait: leave the limit to those who wait out, or use --timeout"
-    } else {
-        return error;
-    };
-    io::Error::other(why)
+    needs_places(
+        error,
+        "who limits those who wait",
+        "this system does not show how many wait: leave the limit to those who wait out, or use --timeout",
+    )
 }

@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::error::needs_places;
 use super::flock;
 use super::request::{Claim, Slots};
 use crate::sys::places::{self, Kept};
@@ -87,7 +88,7 @@ impl Slots {
                     taken.give_back(file);
                     continue 'look;
                 };
-                taken.0.extend(slot.keep().map(|kept| (number, kept)));
+                taken.0.push((number, slot));
             }
             return Ok(Some(taken));
         }
@@ -209,18 +210,9 @@ fn is_taken(file: &File, number: u32) -> io::Result<bool> {
 
 /// Why there are no slots to be had.
 fn explained(error: io::Error) -> io::Error {
-    if sys::is_bad_descriptor(&error) {
-        return io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "it may only be read, and who takes a slot has to write to it: let this user write to it, or choose another \
-             --lock-dir",
-        );
-    }
-    if error.kind() == io::ErrorKind::Unsupported {
-        return io::Error::new(
-            error.kind(),
-            "this system has no locks for slots: lock a file for each of them, one by one, with gtlock try",
-        );
-    }
-    error
+    needs_places(
+        error,
+        "who takes a slot",
+        "this system has no locks for slots: lock a file for each of them, one by one, with gtlock try",
+    )
 }

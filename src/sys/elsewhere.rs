@@ -93,20 +93,18 @@ pub mod places {
         false
     }
 
-    impl Taken<'_> {
-        /// Keeps it.
-        pub fn keep(self) -> Option<Kept> {
-            match self.0 {}
-        }
-    }
-
     /// A place that is kept: there is none.
     #[derive(Debug)]
     pub struct Kept(Infallible);
 
     impl Kept {
         /// Leaves it.
-        pub fn leave(self, _: &File) {
+        pub fn leave(&self, _: &File) {
+            match self.0 {}
+        }
+
+        /// Keeps it no longer than this.
+        pub fn until_dropped(self, _: &File) -> Taken<'_> {
             match self.0 {}
         }
     }
@@ -117,7 +115,7 @@ pub mod places {
     }
 
     /// None can be taken.
-    pub fn take_alone(_: &File, _: u64) -> io::Result<Option<Taken<'_>>> {
+    pub fn take_alone(_: &File, _: u64) -> io::Result<Option<Kept>> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -60,55 +60,52 @@ pub fn is_locked(file: &File) -> bool {
     }
 }
 
-/// A place that is taken, until dropped.
-#[derive(Debug)]
-pub struct Taken<'a> {
-    file: &'a File,
-    kept: Option<Kept>,
-}
-
-impl Taken<'_> {
-    /// Keeps the place until it is left, or the file is closed by everybody who shares it.
-    pub fn keep(mut self) -> Option<Kept> {
-        self.kept.take()
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if let Some(kept) = self.kept.take() {
-            kept.leave(self.file);
-        }
-    }
-}
-
-/// A place that is kept.
+/// A place that is kept until it is left, or the file is closed by everybody who shares it.
 #[derive(Debug)]
 pub struct Kept(u64);
 
 impl Kept {
     /// Leaves it.
-    pub fn leave(self, file: &File) {
+    pub fn leave(&self, file: &File) {
         let _ = leave(file, self.0); // closing the file does it too
+    }
+
+    /// Keeps it no longer than this.
+    pub fn until_dropped(self, file: &File) -> Taken<'_> {
+        Taken { file, kept: self }
+    }
+}
+
+/// A place that is taken, until dropped.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    file: &'a File,
+    kept: Kept,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.kept.leave(self.file);
     }
 }
 
 /// Takes a place; `None` if somebody has it. One in a file that may only be read is shared by all who may do no more.
 pub fn take(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
-    match take_alone(file, place) {
+    let kept = match take_alone(file, place) {
         Err(e) if e.raw_os_error() == Some(libc::EBADF) => set(file, libc::F_RDLCK, place),
-        taken => taken,
-    }
+        kept => kept,
+    };
+    Ok(kept?.map(|kept| kept.until_dropped(file)))
 }
 
 /// Takes a place that nobody else can have; `None` if somebody has it. Fails in a file that may only be read.
-pub fn take_alone(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
+pub fn take_alone(file: &File, place: u64) -> io::Result<Option<Kept>> {
     set(file, libc::F_WRLCK, place)
 }
 
-fn set(file: &File, kind: i32, place: u64) -> io::Result<Option<Taken<'_>>> {
+fn set(file: &File, kind: i32, place: u64) -> io::Result<Option<Kept>> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&lock(kind, place, 1))) {
-        Ok(_) => Ok(Some(Taken { file, kept: Some(Kept(place)) })),
+        Ok(_) => Ok(Some(Kept(place))),
         Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
         Err(e) => Err(e.into()),
     }

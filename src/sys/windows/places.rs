@@ -82,29 +82,7 @@ pub fn is_locked(file: &File) -> bool {
     matches!(taken(file, FIRST, END), Ok(Some(_)))
 }
 
-/// A place that is taken, until dropped.
-#[derive(Debug)]
-pub struct Taken<'a> {
-    file: &'a File,
-    kept: Option<Kept>,
-}
-
-impl Taken<'_> {
-    /// Keeps the place until it is left, or this process ends.
-    pub fn keep(mut self) -> Option<Kept> {
-        self.kept.take()
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        if let Some(kept) = self.kept.take() {
-            kept.leave(self.file);
-        }
-    }
-}
-
-/// A place that is kept.
+/// A place that is kept until it is left, or this process ends.
 #[derive(Debug)]
 pub struct Kept {
     row: File,
@@ -113,21 +91,39 @@ pub struct Kept {
 
 impl Kept {
     /// Leaves it.
-    pub fn leave(self, _file: &File) {
+    pub fn leave(&self, _file: &File) {
         let _ = unlock(&self.row, self.number, 1); // closing the row does it too, but not at once
+    }
+
+    /// Keeps it no longer than this.
+    pub fn until_dropped(self, file: &File) -> Taken<'_> {
+        Taken { file, kept: self }
+    }
+}
+
+/// A place that is taken, until dropped.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    file: &'a File,
+    kept: Kept,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.kept.leave(self.file);
     }
 }
 
 /// Takes a place; `None` if somebody has it.
 pub fn take(file: &File, number: u64) -> io::Result<Option<Taken<'_>>> {
-    let row = open_row(file, Missing::Make)?;
-    let is_taken = lock(&row, number, 1, LOCKFILE_EXCLUSIVE_LOCK)?;
-    Ok(is_taken.then_some(Taken { file, kept: Some(Kept { row, number }) }))
+    Ok(take_alone(file, number)?.map(|kept| kept.until_dropped(file)))
 }
 
 /// Takes a place that nobody else can have; `None` if somebody has it.
-pub fn take_alone(file: &File, number: u64) -> io::Result<Option<Taken<'_>>> {
-    take(file, number)
+pub fn take_alone(file: &File, number: u64) -> io::Result<Option<Kept>> {
+    let row = open_row(file, Missing::Make)?;
+    let is_taken = lock(&row, number, 1, LOCKFILE_EXCLUSIVE_LOCK)?;
+    Ok(is_taken.then_some(Kept { row, number }))
 }
 
 /// Nobody waits in this way, as that could not be given up (see `interrupt`).
