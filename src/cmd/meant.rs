@@ -1,6 +1,5 @@
 //! The command line that was meant by one that gtlock does not accept. clap reads both.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, value_parser};
 
 use crate::cli::{Cli, LockArgs};
-use crate::sys::is_executable;
+use crate::sys;
 
 /// The subcommands that lock.
 pub const LOCKING: &[&str] = &["run", "try"];
@@ -28,8 +27,7 @@ pub fn is_number(word: &OsStr) -> bool {
 /// Whether a word is a command that is found, and no file here.
 fn is_command(word: &OsStr) -> bool {
     let is_word = !word.is_empty() && !word.as_encoded_bytes().contains(&b'/') && !Path::new(word).exists();
-    let path = env::var_os("PATH").unwrap_or_default();
-    is_word && env::split_paths(&path).any(|dir| dir.join(word).metadata().is_ok_and(|it| is_executable(&it)))
+    is_word && sys::is_command(word)
 }
 
 /// Whether gtlock accepts a command line.

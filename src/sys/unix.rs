@@ -56,7 +56,7 @@ use posix::CLOCK;
 pub use posix::Incoming;
 pub use replace::{file_size_limit, file_too_large, locate, pipe};
 pub use signals::{die_of, serve_as_process_1};
-pub use spawn::become_command;
+pub use spawn::{become_command, is_command};
 pub use start::begin;
 
 /// Where a lock's descriptor is moved to, out of the way of a script's `exec 3>`.

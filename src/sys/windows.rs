@@ -234,6 +234,12 @@ pub fn stderr_is_ready() -> bool {
     true
 }
 
+/// Whether a command of this name, as it stands, is found.
+pub fn is_command(name: &std::ffi::OsStr) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
 /// Whether somebody may run a file; no permission forbids it.
 #[must_use]
 pub fn is_executable(_: &std::fs::Metadata) -> bool {

@@ -95,6 +95,11 @@ pub fn become_command(command: &[OsString], variables: &[(&str, OsString)]) -> i
     Ok(failed?)
 }
 
+/// Whether a command of this name is found.
+pub fn is_command(name: &OsStr) -> bool {
+    found_in_path(name).is_ok()
+}
+
 /// The file that execvp(3) finds for a program's name.
 fn found_in_path(program: &OsStr) -> io::Result<OsString> {
     if program.as_bytes().contains(&b'/') {
