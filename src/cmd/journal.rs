@@ -238,7 +238,7 @@ fn words(command: &[OsString]) -> Vec<Text<'static>> {
 /// The one path of a file, which may be gone.
 fn canonical(file: &Path) -> PathBuf {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (dir, name) = (sys::canonicalize(parent), file.file_name());
+    let (dir, name) = (lock::canonicalize_missing(parent), file.file_name());
     dir.ok().zip(name).map_or_else(|| file.to_owned(), |(dir, name)| dir.join(name))
 }
 

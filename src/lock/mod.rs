@@ -130,7 +130,7 @@ pub use guard::{Guard, Locked};
 pub use holder::{Evidence, Holder, descriptor_holders, inheritors};
 pub use inspect::{Inspection, State, Waiter, inspect, inspect_all};
 pub use nested::{VARIABLE as HELD_VARIABLE, enclosing};
-pub use path::{is_dangling, is_lock_dir, lock_dir_below};
+pub use path::{canonicalize_missing, is_dangling, is_lock_dir, lock_dir_below};
 pub use request::{Kind, Request, Slots, Target, Wait};
 pub use wait::{OnWait, Waiting};
 

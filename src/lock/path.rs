@@ -286,8 +286,13 @@ fn canonical_dir(dir: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// The canonical path of a directory, also where it or those above it are still to be made.
-fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
+/// The canonical path of a directory, also where it or those above it are still to be made. Where what it reads as is
+/// another directory, the path stays as it is.
+///
+/// # Errors
+///
+/// What keeps a directory on the way from being looked at.
+pub fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
     match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         // One that is too long has none.

@@ -538,6 +538,7 @@ fn a_lock_of_another_mount_namespace_is_not_taken_for_its_namesake_here() {
     fs::create_dir(&other).expect("it can be made");
     let here = dir.path().join("here");
     fs::create_dir(&here).expect("it can be made");
+    crate::common::assert_free(&here.join("x")); // the namesake is there
     let inside = |command: &[&str]| {
         let mut inside = process("unshare");
         let script = r#"mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@""#;
@@ -552,6 +553,11 @@ fn a_lock_of_another_mount_namespace_is_not_taken_for_its_namesake_here() {
     let there = format!("/proc/{}/root{}", holder.pid(), here.join("x").display());
     gtlock().args(["try", "-q", "--write", &there]).assert().code(75);
     gtlock().args(["status", &there]).assert().stdout(predicate::str::contains("held"));
+    let log = dir.path().join("log");
+    gtlock().args(["try", "-q", "--write", &there, "--log"]).arg(&log).assert().code(75);
+    let logged = fs::read_to_string(&log).expect("it was written");
+    let lock = lock_file(Path::new(&there));
+    assert!(logged.contains(&format!("{:?}", lock.display().to_string())), "{logged}");
     gtlock().args(["status"]).arg(here.join("x")).assert().stdout(predicate::str::contains("free"));
     assert!(holder.release().success());
 }
