@@ -37,7 +37,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;run' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--slots', '--slots', [CompletionResultType]::ParameterName, 'Of those who give this, let at most N hold the shared lock of --read FILE at once')
+            [CompletionResult]::new('--slots', '--slots', [CompletionResultType]::ParameterName, 'Let at most N commands hold the shared lock of --read FILE at once')
             [CompletionResult]::new('--take', '--take', [CompletionResultType]::ParameterName, 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')
@@ -68,7 +68,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;try' {
             [CompletionResult]::new('--read', '--read', [CompletionResultType]::ParameterName, 'Take a shared lock on FILE: other readers may hold it too, no writer')
             [CompletionResult]::new('--write', '--write', [CompletionResultType]::ParameterName, 'Take an exclusive lock on FILE: nobody else may hold it')
-            [CompletionResult]::new('--slots', '--slots', [CompletionResultType]::ParameterName, 'Of those who give this, let at most N hold the shared lock of --read FILE at once')
+            [CompletionResult]::new('--slots', '--slots', [CompletionResultType]::ParameterName, 'Let at most N commands hold the shared lock of --read FILE at once')
             [CompletionResult]::new('--take', '--take', [CompletionResultType]::ParameterName, 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers')
             [CompletionResult]::new('--read-fd', '--read-fd', [CompletionResultType]::ParameterName, 'Take a shared lock on the descriptor N, which the caller has open')
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on the descriptor N, which the caller has open')

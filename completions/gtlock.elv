@@ -33,7 +33,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;run'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --slots 'Of those who give this, let at most N hold the shared lock of --read FILE at once'
+            cand --slots 'Let at most N commands hold the shared lock of --read FILE at once'
             cand --take 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'
@@ -63,7 +63,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;try'= {
             cand --read 'Take a shared lock on FILE: other readers may hold it too, no writer'
             cand --write 'Take an exclusive lock on FILE: nobody else may hold it'
-            cand --slots 'Of those who give this, let at most N hold the shared lock of --read FILE at once'
+            cand --slots 'Let at most N commands hold the shared lock of --read FILE at once'
             cand --take 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers'
             cand --read-fd 'Take a shared lock on the descriptor N, which the caller has open'
             cand --write-fd 'Take an exclusive lock on the descriptor N, which the caller has open'

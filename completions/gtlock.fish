@@ -48,7 +48,7 @@ complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "report" -d 'Show from
 complete -c gtlock -n "__fish_gtlock_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l slots -d 'Of those who give this, let at most N hold the shared lock of --read FILE at once' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l slots -d 'Let at most N commands hold the shared lock of --read FILE at once' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l take -d 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f
@@ -70,7 +70,7 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s v -l verbose -d 'P
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read -d 'Take a shared lock on FILE: other readers may hold it too, no writer' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write -d 'Take an exclusive lock on FILE: nobody else may hold it' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l slots -d 'Of those who give this, let at most N hold the shared lock of --read FILE at once' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l slots -d 'Let at most N commands hold the shared lock of --read FILE at once' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l take -d 'Take K of the N slots, all at once: GTLOCK_SLOT has K numbers' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on the descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on the descriptor N, which the caller has open' -r -f

@@ -159,7 +159,7 @@ pub struct LockArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
 
-    /// Of those who give this, let at most N hold the shared lock of --read FILE at once.
+    /// Let at most N commands hold the shared lock of --read FILE at once.
     ///
     /// Each gets a slot of its own, from 1 to N: the command finds its number in GTLOCK_SLOT. Readers without --slots
     /// are not counted. A writer excludes them all.
