@@ -24,9 +24,10 @@ use std::time::Instant;
 
 use super::error::{Error, HeldBy, MAX_REPLACED, replaced_too_often};
 use super::file::LockFile;
+use super::line;
 use super::nested;
 use super::path::Resolver;
-use super::queue::{self, Inside, Turn};
+use super::queue::{Inside, Turn};
 use super::request::{Claim, Slots, Target};
 use super::room;
 use super::slots::{Attempt, Taken};
@@ -238,7 +239,7 @@ impl Acquisition<'_> {
         let fail = |e| Error::io(target.lock(), e);
         let until = Instant::now() + flock::PASSING_LOOK;
         while Instant::now() < until {
-            if !queue::has_line(&lock.file)
+            if !line::is_there(&lock.file)
                 && let Attempt::Held(slots) = target.claim().try_on(&lock.file).map_err(fail)?
             {
                 return Ok(slots);
@@ -261,7 +262,7 @@ impl Acquisition<'_> {
 }
 
 fn has_line(target: &Target, lock: &LockFile) -> bool {
-    target.kind() == Kind::LockFile && queue::has_line(&lock.file)
+    target.kind() == Kind::LockFile && line::is_there(&lock.file)
 }
 
 /// Takes a lock if it can be had at once.

@@ -111,6 +111,7 @@ mod flock;
 mod guard;
 mod holder;
 mod inspect;
+mod line;
 mod nested;
 mod path;
 mod queue;

@@ -40,11 +40,11 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::line::{self, Place};
 use super::request::Claim;
 use super::slots::{Attempt, Taken};
 use super::{Mode, flock};
-use crate::process::Processes;
-use crate::sys::places::{self, TICKET};
+use crate::sys::places;
 
 /// How long a reader waits for its turn before it may join other readers.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,11 +54,6 @@ const NESTED_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long the lock has to be free before its head is taken for stuck: far longer than it takes to wake up.
 const STUCK_AFTER: Duration = Duration::from_secs(1);
-
-/// Whether anybody is in line for the lock on a file.
-pub fn has_line(file: &File) -> bool {
-    places::taken(file, places::FIRST, places::END).is_ok_and(|place| place.is_some())
-}
 
 /// Where a waiter waits: what it does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +141,7 @@ impl<'a> Turn<'a> {
             if let Some(Attempt::Held(taken)) = self.join_readers()? {
                 return Ok(self.locked(taken));
             }
-            let head = self.lowest(ahead);
+            let head = line::lowest(self.file, self.passed + 1, ahead);
             if !self.is_stuck(head)? {
                 return Ok(Next::Ahead(ahead));
             }
@@ -185,16 +180,7 @@ impl<'a> Turn<'a> {
     /// The nearest place ahead. Where that cannot be found out, nobody is waited for.
     fn ahead(&self) -> Option<u64> {
         let place = self.place.as_ref()?;
-        highest(self.file, self.passed + 1, place.number).ok().flatten()
-    }
-
-    /// The place of the head, if some place up to `known` is taken.
-    fn lowest(&self, known: u64) -> u64 {
-        let mut lowest = known;
-        while let Ok(Some(lower)) = places::taken(self.file, self.passed + 1, lowest) {
-            lowest = lower;
-        }
-        lowest
+        line::highest(self.file, self.passed + 1, place.number).ok().flatten()
     }
 
     fn join_readers(&self) -> io::Result<Option<Attempt>> {
@@ -215,54 +201,12 @@ impl<'a> Turn<'a> {
             self.suspect = Some((head, None));
             // Others may hold the lock beside the slots that are free. A head that runs may be in want of more of them.
             let has_room = self.claim.slots.is_some_and(|slots| slots.has_room(self.file).unwrap_or(false));
-            return Ok(has_room && is_stopped(head));
+            return Ok(has_room && line::has_stopped(head));
         }
         flock::unlock(self.file)?;
         let now = Instant::now();
         let since = free_since.unwrap_or(now);
         self.suspect = Some((head, Some(since)));
-        Ok(now - since >= STUCK_AFTER || is_stopped(head))
+        Ok(now - since >= STUCK_AFTER || line::has_stopped(head))
     }
-}
-
-/// Whether the owner of a place is stopped. Its PID may be that of another namespace: then another process is looked
-/// at, and at worst somebody is passed by who only was slow.
-fn is_stopped(place: u64) -> bool {
-    places::owner(place).is_some_and(|pid| Processes::default().is_stopped(pid))
-}
-
-/// A place that is taken, until dropped.
-#[derive(Debug)]
-struct Place<'a> {
-    number: u64,
-    _taken: places::Taken<'a>,
-}
-
-impl<'a> Place<'a> {
-    /// Takes the place behind all that are taken.
-    fn take(file: &'a File) -> io::Result<Self> {
-        loop {
-            let last = highest(file, places::FIRST, places::END)?;
-            let ticket = last.map_or(places::FIRST, |last| (last / TICKET + 1) * TICKET);
-            let number = places::of_this_process(ticket);
-            if let Some(taken) = places::take(file, number)? {
-                return Ok(Self { number, _taken: taken });
-            }
-        }
-    }
-}
-
-/// The highest place taken in `from..to`. In a long row it is found by asking about ever larger parts of it.
-fn highest(file: &File, from: u64, mut to: u64) -> io::Result<Option<u64>> {
-    let mut known = None;
-    let mut step = TICKET;
-    while let Some(found) = places::taken(file, known.map_or(from, |known| known + 1), to)? {
-        let farther = found.saturating_add(step).min(to);
-        if let Some(last) = places::taken(file, farther, to)? {
-            (known, step) = (Some(last), step * 2);
-        } else {
-            (known, step, to) = (Some(found), TICKET, farther);
-        }
-    }
-    Ok(known)
 }

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::needs_places;
+use super::line;
 use crate::sys::{
     self,
     places::{self, Taken},
@@ -41,13 +42,8 @@ pub fn enter(file: &File, max_waiters: u32) -> io::Result<Option<Taken<'_>>> {
 
 /// Whether at least so many places in the line are taken.
 fn has_places(file: &File, at_least: usize) -> io::Result<bool> {
-    let mut found = 0;
-    let mut left = vec![(places::FIRST, places::END)];
-    while let Some((from, to)) = left.pop() {
-        if let Some(place) = places::taken(file, from, to).map_err(explained)? {
-            found += 1;
-            left.extend([(from, place), (place + 1, to)]);
-        }
+    for (found, place) in (1..).zip(line::all(file)) {
+        place.map_err(explained)?;
         if found >= at_least {
             return Ok(true);
         }
