@@ -116,6 +116,17 @@ impl Processes {
         matches!(self.seen(pid), Liveness::Alive(process) if process.is_stopped)
     }
 
+    /// A variable of the environment that a process was started with, if that can be read.
+    pub fn variable(&mut self, pid: u32, name: &str) -> Option<OsString> {
+        self.refresh(&[pid], ProcessRefreshKind::nothing().with_environ(UpdateKind::Always));
+        let process = self.system.as_ref().and_then(|system| system.process(Pid::from_u32(pid)))?;
+        let variables = process.environ().iter().filter_map(|variable| variable.to_str());
+        variables
+            .filter_map(|variable| variable.split_once('='))
+            .find(|&(key, _)| key == name)
+            .map(|(_, value)| value.into())
+    }
+
     /// Whether a process runs gtlock, by its name. Reads no command line.
     pub fn is_gtlock(&mut self, pid: u32) -> bool {
         self.refresh(&[pid], ProcessRefreshKind::nothing());

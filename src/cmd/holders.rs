@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process;
 
 use super::report;
 use crate::escape::Escaped;
@@ -11,8 +12,8 @@ use crate::process::{Liveness, Processes};
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
 
-/// Holders that a message names; of more it gives the number.
-const HOLDERS_SHOWN: usize = 3;
+/// Processes that a message names; of more it gives the number.
+const NAMED: usize = 3;
 
 /// Who holds a lock: `held for writing by 4123 (make test) for 3m 2s`.
 #[must_use]
@@ -21,27 +22,33 @@ pub fn who_holds(target: &Target) -> String {
     if let Kind::Descriptor(id) = target.kind() {
         return format!("held by {}", names(&lock::descriptor_holders(id, &mut processes)));
     }
-    match lock::inspect(target.lock(), target.kind(), &mut processes) {
+    match lock::inspect_refused(target.lock(), target.kind(), &mut processes) {
         Ok(Some(Inspection { state: State::Held(mode), holders, since, .. })) => {
             let purpose = purpose(mode);
             let comma = if holders.iter().any(is_stopped) { "," } else { "" };
             let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
-            // Readers share: one that waits nevertheless lacks a slot or stands behind a writer.
+            // Readers share: one that waits nevertheless lacks a slot or stands in line.
             let turn = match (mode, target.mode(), target.slots()) {
-                (Mode::Shared, Mode::Shared, None)
-                    if holders.iter().all(|holder| holder.slots.is_empty()) =>
-                {
-                    ", and a writer waits".to_owned()
-                }
-                (Mode::Shared, Mode::Shared, None) => ", and others wait before".to_owned(),
+                (Mode::Shared, Mode::Shared, None) => ahead_in_line(target, &mut processes)
+                    .map_or(String::new(), |ahead| format!(", behind {ahead} in line")),
                 (Mode::Shared, _, Some(Slots { limit, .. })) => format!(", with {limit} slots in all"),
                 _ => String::new(),
             };
             format!("held for {purpose} by {}{since}{turn}", names(&holders))
         }
-        Ok(_) => "held a moment ago, free now".to_owned(),
+        Ok(_) => match ahead_in_line(target, &mut processes) {
+            Some(ahead) => format!("free, but behind {ahead} in line"),
+            None => "held a moment ago, free now".to_owned(),
+        },
         Err(e) => format!("held, but who holds it cannot be seen: {e}"),
     }
+}
+
+/// Who stands in line for a lock before this process; `None` if nobody does.
+fn ahead_in_line(target: &Target, processes: &mut Processes) -> Option<String> {
+    let line = lock::in_line(target.lock(), processes);
+    let ahead: Vec<_> = line.into_iter().take_while(|waiter| waiter.pid != process::id()).collect();
+    (!ahead.is_empty()).then(|| named(ahead.iter().map(|waiter| (waiter.pid, &waiter.liveness))))
 }
 
 /// Who else has the open file through which this process locked a file; `None` if nobody can be seen.
@@ -60,10 +67,14 @@ pub fn purpose(mode: Mode) -> &'static str {
     }
 }
 
-/// The living holders, the first few by name.
 fn names(holders: &[Holder]) -> String {
-    let mut living = holders.iter().filter(|holder| holder.is_alive());
-    let mut names: Vec<String> = living.by_ref().take(HOLDERS_SHOWN).map(name).collect();
+    named(holders.iter().map(|holder| (holder.pid, &holder.liveness)))
+}
+
+/// The processes that live, the first few by name.
+fn named<'a>(processes: impl Iterator<Item = (u32, &'a Liveness)>) -> String {
+    let mut living = processes.filter(|&(_, liveness)| *liveness != Liveness::Dead);
+    let mut names: Vec<String> = living.by_ref().take(NAMED).map(name).collect();
     match living.count() {
         _ if names.is_empty() => return "a process that cannot be seen from here".to_owned(),
         0 => {}
@@ -72,13 +83,17 @@ fn names(holders: &[Holder]) -> String {
     names.join(", ")
 }
 
-fn name(holder: &Holder) -> String {
-    let stopped = if is_stopped(holder) { ", stopped" } else { "" };
-    match &holder.liveness {
-        Liveness::Alive(process) if !process.command.is_empty() => {
-            format!("{} ({}){stopped}", holder.pid, shortened(&command_line(&process.command)))
+fn name((pid, liveness): (u32, &Liveness)) -> String {
+    match liveness {
+        Liveness::Alive(process) => {
+            let command = match process.command.as_slice() {
+                [] => String::new(),
+                words => format!(" ({})", shortened(&command_line(words))),
+            };
+            let stopped = if process.is_stopped { ", stopped" } else { "" };
+            format!("{pid}{command}{stopped}")
         }
-        _ => format!("{}{stopped}", holder.pid),
+        _ => pid.to_string(),
     }
 }
 

@@ -206,7 +206,7 @@ fn holder_of(target: &Target) -> Option<Who<'static>> {
     let mut processes = Processes::default();
     let holders = match target.kind() {
         Kind::Descriptor(id) => lock::descriptor_holders(id, &mut processes),
-        kind => lock::inspect(target.lock(), kind, &mut processes).ok()??.holders,
+        kind => lock::inspect_refused(target.lock(), kind, &mut processes).ok()??.holders,
     };
     let mut others = holders.into_iter().filter(|holder| holder.pid != process::id());
     others.find_map(|holder| match holder.liveness {

@@ -27,7 +27,7 @@ use super::file::LockFile;
 use super::line;
 use super::nested;
 use super::path::Resolver;
-use super::queue::{Inside, Turn};
+use super::queue::Turn;
 use super::request::{Claim, Slots, Target};
 use super::room;
 use super::slots::{Attempt, Taken};
@@ -185,7 +185,7 @@ impl Acquisition<'_> {
 
     /// Waits for a lock that was refused, in line.
     fn wait_for(&mut self, target: &Target, lock: &mut LockFile) -> Result<Taken, Error> {
-        let around = nested::held_by(lock, target, &mut self.processes);
+        let around = nested::held_by(lock, &mut self.processes);
         match around {
             // It ends after all, if only with the deadline.
             Some(HeldBy::ThisThread) if self.wait != Wait::Forever => {}
@@ -200,11 +200,6 @@ impl Acquisition<'_> {
             None => {}
         }
         self.replaced = 0; // while it waits, many a `clean` may come by
-        let inside = match around {
-            Some(_) => Inside::ThisLock,
-            None if nested::is_inside(&mut self.processes) => Inside::Lock,
-            None => Inside::Nothing,
-        };
         let _seat = match self.max_waiters {
             Some(max) => Some(
                 room::enter(&lock.file, max)
@@ -214,7 +209,7 @@ impl Acquisition<'_> {
             None => None,
         };
         let turn = match target.kind() {
-            Kind::LockFile => Turn::in_line(&lock.file, target.claim(), inside),
+            Kind::LockFile => Turn::in_line(&lock.file, target.claim(), around.is_some()),
             _ => Turn::without_line(&lock.file, target.claim()), // a byte in data is not ours to lock
         };
         self.patience.wait(turn, target)
@@ -233,15 +228,20 @@ impl Acquisition<'_> {
         if target.kind() != Kind::LockFile {
             return busy(); // there is no record that could say who holds it
         }
-        if holder::names_live_holder(&lock.file, target.lock(), &mut self.processes) {
-            return busy();
-        }
         let fail = |e| Error::io(target.lock(), e);
+        let attempt = || {
+            let may_pass = line::is_stopped(&lock.file);
+            if may_pass { target.claim().try_on(&lock.file).map_err(fail) } else { Ok(Attempt::Locked) }
+        };
+        if holder::names_live_holder(&lock.file, target.lock(), &mut self.processes) {
+            return match attempt()? {
+                Attempt::Held(slots) => Ok(slots),
+                Attempt::Locked | Attempt::Full => busy(),
+            };
+        }
         let until = Instant::now() + flock::PASSING_LOOK;
         while Instant::now() < until {
-            if !line::is_there(&lock.file)
-                && let Attempt::Held(slots) = target.claim().try_on(&lock.file).map_err(fail)?
-            {
+            if let Attempt::Held(slots) = attempt()? {
                 return Ok(slots);
             }
             thread::sleep(flock::PASSING_LOOK / 50);

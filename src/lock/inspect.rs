@@ -1,6 +1,6 @@
 //! Who holds a lock, found out without waiting for it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -12,9 +12,9 @@ use super::flock::PASSING_LOOK;
 use super::holder::{self, Candidate};
 use super::record::{self, Record};
 use super::ties::Descriptors;
-use super::{Error, Evidence, Holder, Kind, Mode, flock};
+use super::{Error, Evidence, Holder, Kind, Mode, flock, line};
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId, Listed};
+use crate::sys::{self, FileId, Listed, places};
 
 /// A lock as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,20 @@ pub struct Waiter {
 ///
 /// [`Error::Io`] or [`Error::Invalid`], if the file cannot be opened or is no lock file.
 pub fn inspect(lock: &Path, kind: Kind, processes: &mut Processes) -> Result<Option<Inspection>, Error> {
-    find_out(&[(lock, kind)], Question::WhoHolds, processes).remove(0)
+    find_out(&[(lock, kind)], Question::Holders, processes).remove(0)
+}
+
+/// As [`inspect`], for a request that was refused: takes no time to see whether the holder only looks at the lock too.
+///
+/// # Errors
+///
+/// As [`inspect`].
+pub fn inspect_refused(
+    lock: &Path,
+    kind: Kind,
+    processes: &mut Processes,
+) -> Result<Option<Inspection>, Error> {
+    find_out(&[(lock, kind)], Question::Refusal, processes).remove(0)
 }
 
 /// Finds out who holds these locks and who waits for them: the results are in their order. Looks at each process
@@ -74,13 +87,25 @@ pub fn inspect_all(
     locks: &[(&Path, Kind)],
     processes: &mut Processes,
 ) -> Vec<Result<Option<Inspection>, Error>> {
-    find_out(locks, Question::WhoHoldsAndWaits, processes)
+    find_out(locks, Question::HoldersAndWaiters, processes)
+}
+
+/// Who is in line for the lock on a lock file, first come first. Empty where that cannot be seen.
+#[must_use]
+pub fn in_line(lock: &Path, processes: &mut Processes) -> Vec<Waiter> {
+    let Ok(file) = sys::open_lock(lock) else { return Vec::new() };
+    let line: BTreeSet<_> = line::all(&file).map_while(Result::ok).collect();
+    let pids: Vec<_> = line.into_iter().filter_map(places::owner).collect();
+    let mut seen = processes.look_at_all(&pids);
+    let waiter = |pid| Waiter { pid, liveness: seen.remove(&pid).unwrap_or(Liveness::Dead) };
+    pids.into_iter().map(waiter).collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    WhoHolds,
-    WhoHoldsAndWaits,
+    Refusal,
+    Holders,
+    HoldersAndWaiters,
 }
 
 fn find_out(
@@ -90,7 +115,7 @@ fn find_out(
 ) -> Vec<Result<Option<Inspection>, Error>> {
     let mut found: Vec<_> = locks.iter().map(|&(lock, kind)| probe(lock, kind)).collect();
     let table = match question {
-        Question::WhoHoldsAndWaits if held(&found).next().is_some() => sys::table(),
+        Question::HoldersAndWaiters if held(&found).next().is_some() => sys::table(),
         _ => None,
     };
     let (mut descriptors, mut seen) = look_at_recorded(&found, table.as_deref(), processes);
@@ -98,8 +123,10 @@ fn find_out(
         .filter(|(_, lock)| !holder::is_confirmed(&lock.record, lock.id, &descriptors, processes));
     let doubtful: Vec<usize> = doubtful.map(|(index, _)| index).collect();
     if !doubtful.is_empty() {
-        wait_for_looks(locks, &mut found, doubtful);
-        (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
+        if question != Question::Refusal {
+            wait_for_looks(locks, &mut found, doubtful);
+            (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
+        }
         descriptors.look_at_everyone();
     }
     descriptors.look_at_waiters();

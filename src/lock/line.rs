@@ -51,6 +51,11 @@ pub fn all(file: &File) -> impl Iterator<Item = io::Result<u64>> {
     })
 }
 
+/// Whether all in line are stopped, so that they keep nobody from the lock. They are if nobody is in line.
+pub fn is_stopped(file: &File) -> bool {
+    all(file).map_while(Result::ok).all(has_stopped)
+}
+
 /// Whether the owner of a place is stopped. Its PID may be that of another namespace: then another process is looked
 /// at, and at worst somebody is passed by who only was slow.
 pub fn has_stopped(place: u64) -> bool {

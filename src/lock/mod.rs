@@ -129,7 +129,7 @@ pub use error::{Error, HeldBy};
 pub use flock::unlock;
 pub use guard::{Guard, Locked};
 pub use holder::{Evidence, Holder, descriptor_holders, inheritors};
-pub use inspect::{Inspection, State, Waiter, inspect, inspect_all};
+pub use inspect::{Inspection, State, Waiter, in_line, inspect, inspect_all, inspect_refused};
 pub use nested::{VARIABLE as HELD_VARIABLE, enclosing};
 pub use path::{canonicalize_missing, is_dangling, is_lock_dir, lock_dir_below};
 pub use request::{Kind, Request, Slots, Target, Wait};

@@ -14,10 +14,9 @@ use std::thread::{self, ThreadId};
 
 use super::error::HeldBy;
 use super::file::LockFile;
-use super::record;
-use super::request::{Kind, Target};
+use super::line;
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId, Tie};
+use crate::sys::{self, FileId, Tie, places};
 
 /// The environment variable that names the locks held.
 pub const VARIABLE: &str = "GTLOCK_HELD";
@@ -35,11 +34,11 @@ pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
 }
 
 /// Who holds a lock around this request. Nobody, unless it is certain.
-pub fn held_by(lock: &LockFile, target: &Target, processes: &mut Processes) -> Option<HeldBy> {
+pub fn held_by(lock: &LockFile, processes: &mut Processes) -> Option<HeldBy> {
     if Own::all().iter().any(|own| own.id == lock.id && own.is_this_thread()) {
         return Some(HeldBy::ThisThread);
     }
-    held_by_ancestor(lock, target, processes)
+    held_by_ancestor(lock.id, processes)
         .map(HeldBy::Ancestor)
         .or_else(|| is_inherited(lock.id, processes).then_some(HeldBy::Descriptor))
 }
@@ -80,51 +79,54 @@ pub fn enclosing() -> Vec<PathBuf> {
     entries.into_iter().filter_map(path).collect()
 }
 
-/// Whether this process runs inside any lock at all.
-pub fn is_inside(processes: &mut Processes) -> bool {
-    let entries = entries();
-    if entries.is_empty() {
-        return false;
-    }
-    match processes.ancestors() {
-        Some(all) => {
-            entries.into_iter().any(|(pid, id)| all.contains(&pid) && sys::holds_lock(pid, id) != Some(false))
-        }
-        None => entries.into_iter().any(|(_, id)| sys::has_inherited(id)),
-    }
+/// Whether somebody waits inside this lock for one that is held around this process: then a holder of this lock may wait
+/// for this process. Only those in line for a lock file can be seen.
+pub fn is_awaited_inside(id: FileId) -> bool {
+    let around = enclosing();
+    let mut processes = Processes::default();
+    let mut holds = |pid| {
+        let holds = |pid| sys::holds_lock(pid, id) == Some(true);
+        holds(pid) || processes.descends_from(pid, holds)
+    };
+    let files = around.iter().filter_map(|lock| sys::open_lock(lock).ok());
+    files
+        .into_iter()
+        .any(|file| line::all(&file).filter_map(Result::ok).filter_map(places::owner).any(&mut holds))
 }
 
-/// The gtlock that holds the lock around this process: named in `GTLOCK_HELD`, or where that was cleared (sudo) in the
-/// lock's record, and an ancestor.
-fn held_by_ancestor(lock: &LockFile, target: &Target, processes: &mut Processes) -> Option<u32> {
-    let named: Vec<_> = entries().into_iter().filter(|&(_, id)| id == lock.id).map(|(pid, _)| pid).collect();
+/// The process that holds the lock around this one: named in `GTLOCK_HELD`, or where that was cleared (sudo) known to
+/// be gtlock, and an ancestor.
+fn held_by_ancestor(id: FileId, processes: &mut Processes) -> Option<u32> {
+    let named: Vec<_> = entries().into_iter().filter(|&(_, of)| of == id).map(|(pid, _)| pid).collect();
     let Some(ancestors) = processes.ancestors() else {
         // No process can be seen (there is no /proc): only a descriptor bears the variable out.
-        return named.first().copied().filter(|_| sys::has_inherited(lock.id));
+        return named.first().copied().filter(|_| sys::has_inherited(id));
     };
     // Another user's descriptors cannot be seen, but what it runs can.
-    let mut holds = |pid| sys::holds_lock(pid, lock.id).unwrap_or_else(|| processes.is_gtlock(pid));
+    let mut holds = |pid| sys::holds_lock(pid, id).unwrap_or_else(|| processes.is_gtlock(pid));
     let by_variable = named.into_iter().find(|&pid| ancestors.contains(&pid) && holds(pid));
     by_variable.or_else(|| {
-        let recorded = match target.kind() {
-            Kind::LockFile => record::read(&lock.file, target.lock()).ok().flatten().unwrap_or_default().pids,
-            _ => Vec::new(),
-        };
-        recorded.into_iter().find(|&pid| {
-            ancestors.contains(&pid)
-                && sys::holds_lock(pid, lock.id) == Some(true)
-                && processes.is_gtlock(pid)
-        })
+        ancestors.into_iter().find(|&pid| sys::took_lock(pid, id) && runs_inside(pid, id, processes))
     })
 }
 
-/// Whether the lock is held through a descriptor that this process inherited, and whoever took it is gone.
+/// Whether a process that took a lock has it until its command ends: it is gtlock, or what that became (`--no-fork`), which
+/// its own environment tells. Any other may let go of a lock while this process waits.
+fn runs_inside(pid: u32, id: FileId, processes: &mut Processes) -> bool {
+    let names_itself = |value: OsString| parse(&value.to_string_lossy()).contains(&(pid, id));
+    processes.is_gtlock(pid) || processes.variable(pid, VARIABLE).is_some_and(names_itself)
+}
+
+/// Whether the lock is held through a descriptor that this process inherited, or kept when it became gtlock, and whoever
+/// took it is gone.
 fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
     if Own::all().iter().any(|own| own.id == id) {
         return false; // what this process took it can release
     }
     sys::inherited_lock(id).is_some_and(|taker| {
-        processes.look_at(taker) == Liveness::Dead || sys::holds_lock(taker, id) == Some(false)
+        taker == std::process::id()
+            || processes.look_at(taker) == Liveness::Dead
+            || sys::holds_lock(taker, id) == Some(false)
     })
 }
 

@@ -12,14 +12,15 @@
 //! # Why it cannot get stuck
 //!
 //! The kernel drops a place with the open file that it is on, so a killed waiter's is gone; whoever waited for it looks
-//! for the next place ahead. A wait that is interrupted keeps its place. Two things could still keep a waiter from a
+//! for the next place ahead. A wait that is interrupted keeps its place. Three things could still keep a waiter from a
 //! lock that it could have, and from time to time it looks for them:
 //!
-//! - The head is stopped, or does not get on: the lock is free, but the head does not take it. Then everybody in line
-//!   goes past it, one such place at a time.
-//! - The line waits for a reader that waits, in turn, for a reader in the line, as in `reader | reader` with a writer
-//!   between them, or inside a lock that the line waits for. So a reader that has waited for long joins those that
-//!   hold the lock, if they are readers too.
+//! - The head is stopped. Then everybody in line goes past it, one such place at a time.
+//! - The head does not get on: the lock is free, but the head does not take it. It is passed by in the same way.
+//! - A reader that holds the lock waits, in turn, for a reader in the line: for what that one prints, as in
+//!   `reader | reader` with a writer between them, or for a lock that is held around it. So a reader that has waited
+//!   for long joins those that hold the lock, if they are readers too. Where it is seen that somebody inside this lock
+//!   waits for a lock around the reader, it joins them soon.
 //!
 //! # Slots
 //!
@@ -27,11 +28,11 @@
 //! that are given back while it wants more stay free for it. It holds none meanwhile, nor the lock, and so is in
 //! nobody's way if it is stopped. It waits in the kernel for each slot that somebody has: every release, and every end
 //! of a holder, wakes it to look again, and when all have been given back it has what it wants. Those behind it wait,
-//! also while there are slots enough for them, since it would never get several otherwise. They go past it only if it
-//! is stopped, or, as above, if nobody holds the lock and it does not take it either. So slots may be idle while a head
-//! that runs and does not get on (frozen, say) stands before them, but no longer than somebody holds one. They join
-//! nobody, however long they wait: a build takes longer than any patience. Only inside this same lock they do, since
-//! what is held around them is not given back before they get on.
+//! also while there are slots enough for them, since it would never get several otherwise. They go past it only as
+//! above: if it is stopped, or if nobody holds the lock and it does not take it either. So slots may be idle while a
+//! head that runs and does not get on (frozen, say) stands before them, but no longer than somebody holds one. They
+//! join nobody, however long they wait: a build takes longer than any patience. Only inside this same lock they do,
+//! since what is held around them is not given back before they get on.
 //!
 //! Only the order rests on any of this. The lock itself excludes whatever happens here: for a peer that does not know
 //! of the queue, and on a system or a file system that has no such places, where everybody waits for the lock itself.
@@ -43,13 +44,13 @@ use std::time::{Duration, Instant};
 use super::line::{self, Place};
 use super::request::Claim;
 use super::slots::{Attempt, Taken};
-use super::{Mode, flock};
-use crate::sys::places;
+use super::{Mode, flock, nested};
+use crate::sys::{self, places};
 
 /// How long a reader waits for its turn before it may join other readers.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same for one that runs inside a lock: the line may well wait for that one.
+/// The same for one inside a lock that a holder of this lock waits for.
 const NESTED_PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long the lock has to be free before its head is taken for stuck: far longer than it takes to wake up.
@@ -79,39 +80,27 @@ pub struct Turn<'a> {
     place: Option<Place<'a>>,
     /// Places up to this one count as left.
     passed: u64,
-    /// When a reader may join other readers.
-    joins_at: Option<Instant>,
+    /// Whether it may join those that hold the lock.
+    joins: Option<Joins>,
     /// The head at the last look, and since when the lock is known to be free and not taken by it.
     suspect: Option<(u64, Option<Instant>)>,
 }
 
-/// Whether a request runs inside a lock of its ancestors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Inside {
-    /// It does.
-    Lock,
-    /// It runs inside this very lock.
-    ThisLock,
-    /// It does not.
-    Nothing,
-}
-
 impl<'a> Turn<'a> {
-    /// Gets in line.
-    pub fn in_line(file: &'a File, claim: Claim, inside: Inside) -> Self {
-        let patience = match (claim.mode, claim.slots, inside) {
-            (Mode::Exclusive, ..) | (_, Some(_), Inside::Nothing | Inside::Lock) => None,
-            (.., Inside::Nothing) => Some(READER_PATIENCE),
-            (.., Inside::Lock | Inside::ThisLock) => Some(NESTED_PATIENCE),
+    /// Gets in line. A request inside this same lock stands behind some who wait for what is held around it.
+    pub fn in_line(file: &'a File, claim: Claim, is_inside: bool) -> Self {
+        let joins = match (claim.mode, claim.slots) {
+            (Mode::Shared, None) => Some(Joins { since: Instant::now(), is_inside }),
+            (Mode::Shared, Some(_)) if is_inside => Some(Joins { since: Instant::now(), is_inside }),
+            _ => None,
         };
-        let joins_at = patience.map(|patience| Instant::now() + patience);
-        Self { joins_at, place: Place::take(file).ok(), ..Self::without_line(file, claim) }
+        Self { joins, place: Place::take(file).ok(), ..Self::without_line(file, claim) }
     }
 
     /// Waits for the lock itself.
     pub fn without_line(file: &'a File, claim: Claim) -> Self {
         let (taken, passed) = (Taken::default(), places::FIRST - 1);
-        Self { file, claim, taken, place: None, passed, joins_at: None, suspect: None }
+        Self { file, claim, taken, place: None, passed, joins: None, suspect: None }
     }
 
     /// The file whose lock it is.
@@ -184,11 +173,11 @@ impl<'a> Turn<'a> {
     }
 
     fn join_readers(&self) -> io::Result<Option<Attempt>> {
-        let is_due = self.joins_at.is_some_and(|at| Instant::now() >= at);
+        let is_due = self.joins.is_some_and(|joins| joins.is_due(self.file));
         is_due.then(|| self.claim.try_on(self.file)).transpose()
     }
 
-    /// Whether the head does not take a lock that is free. Where the line moves, it is not even asked.
+    /// Whether the head is stopped, or does not take a lock that is free. Where the line moves, it is not even asked.
     fn is_stuck(&mut self, head: u64) -> io::Result<bool> {
         let free_since = match self.suspect {
             Some((suspect, since)) if suspect == head => since,
@@ -197,16 +186,34 @@ impl<'a> Turn<'a> {
                 return Ok(false);
             }
         };
-        if !flock::try_lock(self.file, Mode::Exclusive)? {
-            self.suspect = Some((head, None));
-            // Others may hold the lock beside the slots that are free. A head that runs may be in want of more of them.
-            let has_room = self.claim.slots.is_some_and(|slots| slots.has_room(self.file).unwrap_or(false));
-            return Ok(has_room && line::has_stopped(head));
+        if line::has_stopped(head) {
+            return Ok(true);
         }
-        flock::unlock(self.file)?;
+        let is_free = flock::try_lock(self.file, Mode::Exclusive)?;
+        if is_free {
+            flock::unlock(self.file)?;
+        }
         let now = Instant::now();
-        let since = free_since.unwrap_or(now);
-        self.suspect = Some((head, Some(since)));
-        Ok(now - since >= STUCK_AFTER || line::has_stopped(head))
+        let since = is_free.then(|| free_since.unwrap_or(now));
+        self.suspect = Some((head, since));
+        Ok(since.is_some_and(|since| now - since >= STUCK_AFTER))
+    }
+}
+
+/// When a waiter joins those that hold the lock, past the line.
+#[derive(Clone, Copy, Debug)]
+struct Joins {
+    /// Since when it waits.
+    since: Instant,
+    /// Whether the lock is held around it.
+    is_inside: bool,
+}
+
+impl Joins {
+    fn is_due(&self, file: &File) -> bool {
+        let waited = self.since.elapsed();
+        let may_be_awaited =
+            || self.is_inside || sys::stat(file).is_ok_and(|stat| nested::is_awaited_inside(stat.id));
+        waited >= READER_PATIENCE || waited >= NESTED_PATIENCE && may_be_awaited()
     }
 }

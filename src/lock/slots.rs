@@ -95,11 +95,6 @@ impl Slots {
         Ok(None)
     }
 
-    /// Whether so many are free as are wanted.
-    pub(super) fn has_room(self, file: &File) -> io::Result<bool> {
-        Ok(self.free(file)?.is_some())
-    }
-
     /// The lowest free slots; `None` if there are not enough.
     fn free(self, file: &File) -> io::Result<Option<Vec<u32>>> {
         let mut free = Vec::new();

@@ -47,6 +47,11 @@ pub fn holds_lock(_: u32, _: FileId) -> Option<bool> {
     None
 }
 
+/// Not to be had from this system's kernel.
+pub fn took_lock(_: u32, _: FileId) -> bool {
+    false
+}
+
 /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
 pub fn inherited_lock(_: FileId) -> Option<u32> {
     None

@@ -82,6 +82,12 @@ pub fn holds_lock(pid: u32, id: FileId) -> Option<bool> {
     Some(ties.iter().any(|(file, tie)| *file == id && matches!(tie, Tie::Lock { .. })))
 }
 
+/// Whether a process has a descriptor through which it took a flock on the file itself.
+pub fn took_lock(pid: u32, id: FileId) -> bool {
+    let ties = ties(pid, &HashSet::from([id.inode])).unwrap_or_default();
+    ties.contains(&(id, Tie::Lock { taker: pid }))
+}
+
 /// Whether a process may hold a flock on the file: not if its descriptors can be seen and none is on it.
 pub fn may_hold_lock(pid: u32, id: FileId) -> bool {
     ties(pid, &HashSet::from([id.inode])).is_none_or(|ties| ties.iter().any(|(file, _)| *file == id))

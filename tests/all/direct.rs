@@ -79,6 +79,22 @@ fn a_refusal_names_the_holder() {
 }
 
 #[test]
+fn a_refusal_is_explained_without_a_wait() {
+    let (dir, file) = data();
+    let _holder = typed("run --direct --write", &file).hold();
+    let calls = dir.path().join("calls");
+    let mut strace = process("strace");
+    strace.args(["-f", "-e", "trace=clock_nanosleep,nanosleep", "-o"]).arg(&calls);
+    strace.args(["gtlock", "try", "--direct", "--write"]).arg(&file);
+    if strace.output().is_err() {
+        return skip("the sleeps of a refused try --direct", "no strace");
+    }
+    let calls = fs::read_to_string(calls).expect("strace writes it");
+    assert!(calls.contains("exited with 75"), "{calls}");
+    assert!(!calls.contains("nanosleep"), "{calls}");
+}
+
+#[test]
 fn flock_itself_is_excluded_and_excludes() {
     if process("flock").arg("--version").output().is_err() {
         return skip("flock(1) beside --direct", "it is not installed");

@@ -3,6 +3,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use predicates::prelude::*;
+
 use crate::common::{
     Holder, are_stopped, data, end_of, eventually, gtlock, gtlock_process, lock_file, places, signal, turns,
     typed, waits_in_kernel,
@@ -100,6 +102,38 @@ fn a_writer_that_is_stopped_while_it_waits_keeps_nobody_from_a_free_lock() {
         }
     }
     signal(&writer, SIGCONT);
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_writer_that_is_stopped_while_it_waits_keeps_no_reader_from_those_who_read() {
+    use nix::sys::signal::Signal::{SIGCONT, SIGSTOP};
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    signal(&writer, SIGSTOP);
+    are_stopped(&writer);
+    // In less time than a reader waits before it passes a writer that is not stopped.
+    for options in ["try --read", "run --timeout=9s --read", "run --timeout=9s --retry-delay=1ms --read"] {
+        typed(options, &data).command(["echo", "in"]).assert().success().stdout("in\n").stderr("");
+    }
+    typed("try --write", &data).assert().code(75);
+    assert!(reader.release().success());
+    signal(&writer, SIGCONT);
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_reader_that_is_refused_beside_readers_is_told_who_is_in_line_before_it() {
+    let (_dir, data) = data();
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    let (holds, waits) = (reader.pid(), writer.id());
+    let said = format!(r"held for reading by {holds} \(cat\) for .*, behind {waits} \(sh -c .*\) in line\n$");
+    let said = predicate::str::is_match(said).expect("a pattern");
+    typed("try --read", &data).assert().code(75).stderr(said.clone());
+    typed("run --timeout=20ms --read", &data).command(["true"]).assert().code(75).stderr(said);
+    assert!(reader.release().success());
     assert!(end_of(&mut writer).success());
 }
 
@@ -250,6 +284,56 @@ fn a_writer_is_not_starved_by_readers_inside_another_lock() {
     assert_eq!(lines.next().expect("it goes on").expect("text"), "in");
     drop(nested.stdin.take());
     assert!(end_of(&mut nested).success());
+}
+
+/// A reader of `other` that reads `data` too, whenever it is sent a line, and answers with the exit status. It does not wait
+/// for as long as any reader waits before it passes a writer.
+fn reader_inside(other: &Path, data: &Path, timeout: &str) -> Holder {
+    let script = r#"read -r line; echo "$line"
+        while read -r go; do gtlock run -q "--timeout=$1" --read "$2" -- true; echo $?; done"#;
+    let mut outer = gtlock_process();
+    outer.args(["run", "--read"]).arg(other).args(["--", "sh", "-c", script, "sh", timeout]).arg(data);
+    Holder::running(&mut outer)
+}
+
+#[test]
+fn a_reader_inside_another_lock_passes_no_writer_for_that_alone() {
+    let (dir, data) = data();
+    let other = dir.path().join("other.json");
+    let reader = Holder::reader(&data);
+    let mut writer = waiting("--write", &data);
+    let mut outer = reader_inside(&other, &data, "1s");
+    outer.send("go");
+    assert_eq!(outer.line(), "75");
+    // Nor because somebody waits for that other lock who is not inside this one.
+    let mut stranger = numbered(0, "--write", &other);
+    outer.send("go");
+    assert_eq!(outer.line(), "75");
+    assert!(outer.release().success());
+    assert!(reader.release().success());
+    assert!(end_of(&mut stranger).success());
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_reader_passes_a_writer_that_waits_for_it() {
+    for close in [&[][..], &["--close"]] {
+        let (dir, data) = data();
+        let other = dir.path().join("other.json");
+        let mut outer = reader_inside(&other, &data, "9s");
+        let mut inside = gtlock_process();
+        inside.args(["run", "--read"]).arg(&data).args(close);
+        let script = r#"read -r line; echo "$line"; gtlock run --write "$1" -- true; cat"#;
+        inside.args(["--", "sh", "-c", script, "sh"]).arg(&other);
+        let inside = Holder::running(&mut inside);
+        eventually("one inside waits for the other lock", || line_of(&other) == 1);
+        let mut writer = waiting("--write", &data);
+        outer.send("go");
+        assert_eq!(outer.line(), "0");
+        assert!(outer.release().success());
+        assert!(inside.release().success());
+        assert!(end_of(&mut writer).success());
+    }
 }
 
 /// How many places are taken in the line for a lock, by whomever.

@@ -20,6 +20,52 @@ fn a_nested_request_is_refused_where_environment_and_descriptors_were_cleared() 
 }
 
 #[test]
+fn it_is_refused_whatever_way_the_outer_lock_was_taken_in() {
+    let cleared = r"perl -MPOSIX -e 'POSIX::close($_) for 3 .. 255; %ENV = (PATH => $ENV{PATH}); exec @ARGV'";
+    for (outer, inner) in [
+        ("--direct --write \"$1\"", "--direct --write"),
+        ("--close --direct --write \"$1\"", "--direct --write"),
+        ("--direct --read \"$1\"", "--direct --write"),
+        ("--write-fd 9 9>>\"$1\"", "--direct --write"),
+        ("--no-fork --write \"$1\"", "--write"),
+        ("--no-fork --direct --write \"$1\"", "--direct --write"),
+    ] {
+        for command in [
+            "env -i PATH=\"$PATH\"".to_owned(),
+            cleared.to_owned(),
+            format!("sh -c '\"$@\"; exit $?' sh {cleared}"),
+        ] {
+            // It is ended, should it wait.
+            let inner = format!("perl -e 'alarm 60; exec @ARGV' gtlock run {inner} \"$1\" -- echo ran");
+            if outer.starts_with("--no-fork") && command == cleared {
+                continue; // nobody has the lock any more
+            }
+            let (_dir, data) = data();
+            fs::write(&data, "").expect("it can be written");
+            let redirected = outer.replace(" 9>>\"$1\"", "");
+            let script = format!("exec 9>>\"$1\"; gtlock run {redirected} -- {command} {inner}");
+            let said = predicate::str::contains("already locked by ");
+            to_its_end(shell(&script, &data)).assert().code(125).stdout("").stderr(said);
+        }
+    }
+}
+
+#[test]
+fn a_lock_that_a_parent_took_and_may_release_is_waited_for() {
+    let (_dir, data) = data();
+    fs::write(&data, "").expect("it can be written");
+    // The parent is no gtlock, and lets go once the child waits.
+    let script = r#"
+        use Fcntl ":flock"; my ($file) = @ARGV; open(my $lock, ">>", $file); flock($lock, LOCK_EX);
+        my $child = fork // die; exec qw(gtlock run --direct --write), $file, qw(-- echo ran) unless $child;
+        sleep 1 until grep { /->.*FLOCK.* $child / } do { open(my $locks, "<", "/proc/locks"); <$locks> };
+        flock($lock, LOCK_UN); waitpid($child, 0); exit $? >> 8;"#;
+    let mut parent = crate::common::process("perl");
+    parent.args(["-e", script]).arg(&data);
+    to_its_end(parent).assert().success().stdout("ran\n");
+}
+
+#[test]
 fn a_daemon_that_was_left_behind_waits_for_the_lock_and_gets_it() {
     let (dir, data) = data();
     // The daemon asks once it is no descendant of the command any more. It has inherited the lock's descriptor.

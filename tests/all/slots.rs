@@ -360,7 +360,7 @@ fn status_shows_slots_and_who_waits_for_them() {
     );
     assert_eq!(of("waiters"), [serde_json::json!({"wanted": 4, "of": 4})]);
     let reader = typed("run --timeout=20ms --read", &data).command(["true"]).assert().code(75);
-    reader.stderr(predicate::str::ends_with(", and others wait before\n"));
+    reader.stderr(predicate::str::contains(format!(", behind {} (sh -c ", waiter.id())));
     waiter.kill().expect("it waits");
     end_of(&mut waiter);
 }
