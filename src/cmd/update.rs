@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::path::is_separator;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
@@ -22,6 +23,9 @@ use crate::update::{Durability, Original};
 
 /// What became of the copy of the filter's output.
 type Filled = Result<(), Error>;
+
+/// What became of the file after a filter that succeeded: an exit status if it was not replaced.
+type Replaced = anyhow::Result<Option<Exit>>;
 
 /// How long the output of a filter that has ended may stay open before gtlock prints a line about it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -53,7 +57,7 @@ pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
     let stdin = Some(input(&original).context("the filter cannot get its input")?);
     let mut signals = Some(Incoming::hold()?);
     let (ended, replaced) = if args.dry_run {
-        (filter(&mut guard, args, Streams { stdin, stdout: None }, &mut signals), Ok(()))
+        (filter(&mut guard, args, Streams { stdin, stdout: None }, &mut signals), Ok(None))
     } else {
         replace(original, stdin, &mut guard, args, since, &mut signals)?
     };
@@ -62,7 +66,7 @@ pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
     for replaced in release(guard, is_left, signals, &narrator, since) {
         report::say(&format!("{}: {LOCK_REPLACED}", Escaped::new(&replaced)));
     }
-    let exit = replaced.and_then(|()| conclude(ended, &args.filter));
+    let exit = replaced.and_then(|other| other.map_or_else(|| conclude(ended, &args.filter), Ok));
     journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
     exit
 }
@@ -99,7 +103,7 @@ fn replace(
     args: &UpdateArgs,
     since: Instant,
     signals: &mut Option<Incoming>,
-) -> anyhow::Result<(io::Result<Ended>, anyhow::Result<()>)> {
+) -> anyhow::Result<(io::Result<Ended>, Replaced)> {
     let replacement = original.replace()?;
     let (output, stdout) = sys::pipe().context("there is no pipe to be had")?;
     let (send, filled) = mpsc::sync_channel(1);
@@ -115,7 +119,7 @@ fn replace(
         Ok(Ended::Exited(0)) => {
             let Some(filled) = to_its_end(&filled, args, since, signals) else {
                 Narrator::happens(&Event::Overdue(args.common.max_hold.unwrap_or_default()));
-                return Ok((Ok(Ended::Overdue), Ok(())));
+                return Ok((Ok(Ended::Overdue), Ok(None)));
             };
             filled.map_err(Into::into)
         }
@@ -124,12 +128,25 @@ fn replace(
         }
         _ => match filled.try_recv() {
             Ok(Err(e)) => Err(e.into()),
-            Ok(Ok(())) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok((ended, Ok(()))),
+            Ok(Ok(())) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                return Ok((ended, Ok(None)));
+            }
         },
     };
     let durability = if args.no_sync { Durability::Unflushed } else { Durability::Flushed };
-    let replaced = filled.and_then(|()| Ok(replacement.commit(durability, args.backup.as_deref())?));
-    Ok((ended, replaced))
+    let commit = || {
+        filled?;
+        let finished = replacement.finish(durability)?;
+        // A signal that comes before the file is replaced leaves it as it was. One that comes later is too late, and so
+        // never seen.
+        if let Some(signal) = signals.as_mut().and_then(Incoming::asks_to_end) {
+            return Ok(Some(Exit::Signal(signal)));
+        }
+        mem::forget(signals.take());
+        finished.commit(args.backup.as_deref())?;
+        Ok(None)
+    };
+    Ok((ended, commit()))
 }
 
 /// Returns once the filter's output has ended: later than the filter, if something that it started has it too. `None` if
@@ -150,10 +167,12 @@ fn to_its_end(
         if let Some(signals) = signals.take() {
             signals.let_through(); // the filter can get them no more
         }
-        match left() {
+        let filled = match left() {
             Some(left) => filled.recv_timeout(left),
             None => filled.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
+        };
+        *signals = Incoming::hold().ok();
+        filled
     });
     filled.ok()
 }

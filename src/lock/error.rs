@@ -106,7 +106,7 @@ impl Error {
         Self::Io { path: path.to_owned(), error }
     }
 
-    pub(super) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
+    pub(crate) fn invalid(path: &Path, reason: impl Into<String>) -> Self {
         Self::Invalid { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -28,7 +28,7 @@ mod temporary;
 
 use std::path::Path;
 
-pub use replacement::{Durability, Original, Replacement, Sink};
+pub use replacement::{Durability, Finished, Original, Replacement, Sink};
 
 use crate::lock::{Error, Request};
 
@@ -51,5 +51,5 @@ pub fn update<E: From<Error>>(
     let new = change(original.read()?.as_deref())?;
     let mut replacement = original.replace()?;
     replacement.fill(new.as_slice())?;
-    Ok(replacement.commit(Durability::Flushed, None)?)
+    Ok(replacement.finish(Durability::Flushed)?.commit(None)?)
 }

@@ -3,8 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::temporary::{Temporary, remove_leftovers};
 use crate::lock::Error;
@@ -27,6 +28,15 @@ pub struct Original {
     dir: Arc<Dir>,
     name: OsString,
     content: Option<File>,
+    written: Option<Written>,
+}
+
+/// What changes when somebody writes to a file.
+type Written = (u64, Option<SystemTime>);
+
+fn written(file: &File) -> io::Result<Written> {
+    let metadata = file.metadata()?;
+    Ok((metadata.len(), metadata.modified().ok()))
 }
 
 impl Original {
@@ -39,7 +49,8 @@ impl Original {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let opened = sys::locate(path).and_then(|(dir, name)| {
             let content = dir.open_content(&name)?;
-            Ok(Self { named: path.to_owned(), dir: Arc::new(dir), name, content })
+            let written = content.as_ref().map(written).transpose()?;
+            Ok(Self { named: path.to_owned(), dir: Arc::new(dir), name, content, written })
         });
         opened.map_err(|error| Error::Io { path: path.to_owned(), error })
     }
@@ -47,6 +58,9 @@ impl Original {
     /// Refuses what is no regular file. Also to be asked before the lock is taken, so that no lock directory is made
     /// for such.
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        if path.as_os_str().to_string_lossy().ends_with(is_separator) && !path.is_dir() {
+            return Err(Error::invalid(path, "ends as a directory does; leave the slash out"));
+        }
         match path.metadata() {
             Ok(metadata) if !metadata.is_file() => Self::open(path).map(drop),
             _ => Ok(()),
@@ -84,6 +98,28 @@ impl Original {
         Ok(Replacement { original: self, temporary, file: Arc::new(file) })
     }
 
+    /// Refuses a file that somebody has replaced or written to since it was opened, be it the one who makes the new
+    /// content.
+    fn check_unchanged(&self) -> Result<(), Error> {
+        let is_unchanged = || {
+            let there = self.dir.stat_in(Path::new(&self.name))?;
+            Ok(match (&self.content, there) {
+                (Some(content), Some(there)) => {
+                    there.id == sys::stat(content)?.id && Some(written(content)?) == self.written
+                }
+                (content, there) => content.is_none() && there.is_none(),
+            })
+        };
+        if is_unchanged().map_err(|e| self.failed("cannot be looked at", &e))? {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            &self.named,
+            "was changed meanwhile, so it was not replaced: a filter prints the new content and leaves the file alone; \
+             a command that writes to the file is for gtlock run",
+        ))
+    }
+
     fn failed(&self, what: &str, error: &io::Error) -> Error {
         failed(&self.named, what, error)
     }
@@ -113,30 +149,49 @@ impl Replacement {
         Sink { named: self.original.named.clone(), file: Arc::clone(&self.file) }
     }
 
+    /// Gives it the original's attributes, and puts it on the disk if that is wanted: all that takes time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if that cannot be done.
+    pub fn finish(self, durability: Durability) -> Result<Finished, Error> {
+        let Self { original, temporary, file } = self;
+        if let Some(content) = &original.content {
+            sys::copy_attributes(content, &file)
+                .map_err(|e| original.failed("the new file cannot be given its attributes", &e))?;
+        }
+        flush(&file, durability).map_err(|e| original.failed("the new content cannot be written", &e))?;
+        Ok(Finished { original, temporary, durability })
+    }
+}
+
+/// A [`Replacement`] that has nothing left to do but to take the place of the original.
+#[derive(Debug)]
+pub struct Finished {
+    original: Original,
+    temporary: Temporary,
+    durability: Durability,
+}
+
+impl Finished {
     /// Puts it in the place of the original, which is kept under its own name with `backup` added.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] if that cannot be done. The original is as it was, unless the error is that the
-    /// replacement may not outlast a crash.
-    pub fn commit(self, durability: Durability, backup: Option<&OsStr>) -> Result<(), Error> {
-        let Self { original, temporary, file } = self;
-        let failed = |what| {
-            let original = &original;
-            move |e| original.failed(what, &e)
-        };
-        if let Some(content) = &original.content {
-            sys::copy_attributes(content, &file)
-                .map_err(failed("the new file cannot be given its attributes"))?;
-            if let Some(suffix) = backup {
-                keep(&original, content, suffix, durability).map_err(failed("no backup can be made"))?;
-            }
+    /// [`Error::Invalid`] if the original was changed meanwhile, without its lock or by whoever has it; [`Error::Io`] if
+    /// it cannot be replaced. It is as it was then, unless the error is that the replacement may not outlast a crash.
+    pub fn commit(self, backup: Option<&OsStr>) -> Result<(), Error> {
+        let Self { original, temporary, durability } = self;
+        original.check_unchanged()?;
+        if let (Some(content), Some(suffix)) = (&original.content, backup) {
+            keep(&original, content, suffix, durability)
+                .map_err(|e| original.failed("no backup can be made", &e))?;
         }
-        flush(&file, durability).map_err(failed("the new content cannot be written"))?;
-        temporary.rename_to(&original.name).map_err(failed("cannot be replaced"))?;
+        temporary.rename_to(&original.name).map_err(|e| original.failed("cannot be replaced", &e))?;
         if durability == Durability::Flushed {
-            let flushed = original.dir.flush();
-            flushed.map_err(failed("was replaced, but may not outlast a crash of the system"))?;
+            original.dir.flush().map_err(|e| {
+                original.failed("was replaced, but may not outlast a crash of the system", &e)
+            })?;
         }
         Ok(())
     }

@@ -1,10 +1,14 @@
 //! What signals mean here: which reach the command, which end this process, and how.
 
+use std::time::Duration;
+
 use nix::errno::Errno;
 use nix::libc::{self, siginfo_t};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
+
+use super::Incoming;
 
 /// Those that ask a process to end.
 pub const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
@@ -67,6 +71,18 @@ pub fn send(process: Pid, signal: i32) -> Result<(), Errno> {
 /// Whether a signal asks a process to end, so that a command that ends after it was cut off.
 pub fn asks_to_end(signal: &siginfo_t) -> bool {
     ENDING.iter().any(|&ending| ending as i32 == signal.si_signo)
+}
+
+impl Incoming {
+    /// The first of the signals so far that asks this process to end, if there is one.
+    pub fn asks_to_end(&mut self) -> Option<i32> {
+        while let Some(signal) = self.next(Some(Duration::ZERO)) {
+            if asks_to_end(&signal) && !is_ignored(signal.si_signo) {
+                return Some(signal.si_signo);
+            }
+        }
+        None
+    }
 }
 
 /// Whether the command itself sent a signal that this process got.

@@ -139,6 +139,12 @@ impl Incoming {
         Ok(Self)
     }
 
+    /// No signal is noted here.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn asks_to_end(&mut self) -> Option<i32> {
+        None
+    }
+
     /// Nothing: it passes to the end.
     #[expect(clippy::unused_self, reason = "same signature on every system")]
     pub fn let_through(self) {}

@@ -317,7 +317,7 @@ fn names_of_every_length_can_be_replaced() {
         let replace = |content: &[u8]| {
             let mut replacement = Original::open(&data)?.replace()?;
             replacement.fill(content)?;
-            replacement.commit(Durability::Unflushed, None)
+            replacement.finish(Durability::Unflushed)?.commit(None)
         };
         for text in ["one", "two"] {
             replace(text.as_bytes()).expect("it can be replaced");

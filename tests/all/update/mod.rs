@@ -304,6 +304,72 @@ fn a_backup_that_cannot_be_made_leaves_the_file_as_it_was() {
     assert_alone(&data, &["state.json.d"]);
 }
 
+/// What becomes of an update that gets SIGTERM when it makes this system call, its filter having ended; and of the file.
+#[cfg(target_os = "linux")]
+fn asked_to_end_at(call: &str, options: &[&str]) -> Option<(std::process::ExitStatus, String)> {
+    let (dir, data) = old();
+    let trace = dir.path().join("trace");
+    let mut strace = process("strace");
+    strace.arg("-o").arg(&trace).arg(format!("-einject={call}:signal=TERM:when=1"));
+    strace.arg(assert_cmd::cargo::cargo_bin!("gtlock")).arg("update").args(options).arg(&data);
+    let status = to_its_end(strace).args(["--", "echo", "new"]).output().ok()?.status;
+    fs::read_to_string(&trace).ok().filter(|trace| trace.contains(&call[..5]))?;
+    assert_alone(&data, &["trace"]);
+    Some((status, content(&data)))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_comes_before_the_file_is_replaced_leaves_it_and_one_that_comes_later_is_too_late() {
+    let Some((status, content)) = asked_to_end_at("fsync", &[]) else {
+        return skip("signals at the end of an update", "no strace, or it may not trace");
+    };
+    assert_eq!((status.signal(), content.as_str()), (Some(15), "old\n"));
+    for options in [&[][..], &["--no-sync"]] {
+        let asked = asked_to_end_at("rename,renameat,renameat2", options);
+        let (status, content) = asked.expect("it can be traced");
+        assert_eq!((status.code(), content.as_str()), (Some(0), "new\n"));
+    }
+}
+
+#[test]
+fn a_file_that_is_changed_while_the_filter_runs_is_not_replaced() {
+    let said = || predicates::str::contains("was changed meanwhile, so it was not replaced");
+    for (script, left) in [
+        ("echo mine > \"$1\"", Some("mine\n")),
+        ("echo mine > \"$1.other\"; mv \"$1.other\" \"$1\"; echo new", Some("mine\n")),
+        ("rm \"$1\"; echo new", None),
+    ] {
+        for options in [&[][..], &["--backup=.bak"]] {
+            let (_dir, data) = old();
+            let mut update = gtlock();
+            update.arg("update").args(options).arg(&data).args(["--", "sh", "-c", script, "sh"]).arg(&data);
+            update.assert().code(125).stdout("").stderr(said());
+            assert_eq!(fs::read_to_string(&data).ok().as_deref(), left, "{script}");
+            fs::write(&data, "").expect("it can be written");
+            assert_alone(&data, &[]);
+        }
+    }
+    // Nor one that comes while the filter runs.
+    let (_dir, data) = data();
+    let mut update = gtlock();
+    update.arg("update").arg(&data).args(["--", "sh", "-c", "echo mine > \"$1\"", "sh"]).arg(&data);
+    update.assert().code(125).stderr(said());
+    assert_eq!(content(&data), "mine\n");
+}
+
+#[test]
+fn a_name_that_ends_as_a_directory_does_is_an_error() {
+    let (dir, data) = old();
+    for name in ["state.json/", "new.json/", "state.json//"] {
+        let mut update = gtlock();
+        update.current_dir(dir.path()).args(["update", name, "--", "echo", "new"]);
+        update.assert().code(125).stderr(predicates::str::contains("leave the slash out"));
+    }
+    assert_eq!(content(&data), "old\n");
+    assert_alone(&data, &[]);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_new_content_is_on_the_disk_before_it_has_the_name_and_the_name_before_the_end() {
