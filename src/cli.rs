@@ -11,10 +11,10 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
 pub use self::report::{LOG_VARIABLE, ReportArgs};
-pub use self::values::is_time;
 use self::values::{
-    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_limit, parse_slots, parse_waiters,
+    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_slots, parse_waiters,
 };
+pub use self::values::{is_time, parse_limit};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process;
+use std::time::Duration;
 
 use super::report;
+use crate::cli::parse_limit;
 use crate::escape::Escaped;
 use crate::lock::{self, FileId, Holder, Inspection, Kind, Mode, Slots, State, Target};
 use crate::process::{Liveness, Processes};
@@ -121,6 +123,12 @@ pub fn command_of(words: &[OsString]) -> &[OsString] {
 #[must_use]
 pub fn label(words: &[OsString]) -> Option<&str> {
     value(words, "--label")
+}
+
+/// For how long a gtlock lets its command hold the lock.
+#[must_use]
+pub fn max_hold(words: &[OsString]) -> Option<Duration> {
+    parse_limit(value(words, "--max-hold")?).ok()
 }
 
 /// The slots that a gtlock asks for: how many of how many.

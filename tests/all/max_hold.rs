@@ -110,6 +110,25 @@ fn what_the_command_leaves_running_keeps_the_lock_until_it_has_ended() {
     eventually("the lock is free", || typed("try -q --write", &data).succeeds());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn status_shows_the_limit_of_a_holder() {
+    let (dir, data) = data();
+    let other = dir.path().join("other.json");
+    let _limited = typed("run --max-hold=2m --write", &data).hold();
+    let _unlimited = Holder::writer(&other);
+    let status = gtlock().arg("status").current_dir(dir.path()).assert().success();
+    let table = String::from_utf8(status.get_output().stdout.clone()).expect("text");
+    let time = |lock: &str| {
+        let row = table.lines().find(|line| line.contains(lock)).expect("its row");
+        row.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).nth(4).expect("a time").to_owned()
+    };
+    assert!(time("state.json.lock").ends_with(" of 2m"), "{table}");
+    assert!(!time("other.json.lock").contains(" of "), "{table}");
+    assert_eq!(crate::common::status_of(&data)["holders"][0]["max_hold"], 120.0);
+    assert_eq!(crate::common::status_of(&other)["holders"][0].get("max_hold"), None);
+}
+
 #[test]
 fn a_limit_needs_a_command_that_gtlock_waits_for() {
     let (_dir, data) = data();

@@ -38,6 +38,9 @@ struct ProcessEntry {
     alive: bool,
     command: Option<Vec<String>>,
     label: Option<String>,
+    /// In seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_hold: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<SlotsEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +114,7 @@ fn process_entry(
         alive: *liveness != Liveness::Dead,
         command: words.map(|words| words.iter().map(text).collect()),
         label: words.and_then(|words| holders::label(words)).map(str::to_owned),
+        max_hold: words.and_then(|words| holders::max_hold(words)).map(|limit| limit.as_secs_f64()),
         slots,
         evidence,
     }

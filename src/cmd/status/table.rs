@@ -1,6 +1,7 @@
 //! The table of `status`, for people.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use console::Term;
 use tabwriter::TabWriter;
@@ -41,7 +42,11 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
             };
             let command = command(&holder.liveness);
             let mode = holders::slots_of(holder).unwrap_or_else(|| mode.to_owned());
-            writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{since}\t{lock}\t{command}{remark}", holder.pid)?;
+            let held = match limit(&holder.liveness) {
+                Some(limit) => format!("{since} of {}", report::duration(limit)),
+                None => since.clone(),
+            };
+            writeln!(table, "{state}\t{mode}\t{}\t{alive}\t{held}\t{lock}\t{command}{remark}", holder.pid)?;
         }
         if !inspection.holders.iter().any(Holder::is_alive) {
             match inspection.state {
@@ -78,6 +83,14 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
         }
     }
     out.flush()
+}
+
+/// For how long a holder may hold its lock, if its command line shows that.
+fn limit(liveness: &Liveness) -> Option<Duration> {
+    match liveness {
+        Liveness::Alive(process) => holders::max_hold(&process.command),
+        _ => None,
+    }
 }
 
 fn command(liveness: &Liveness) -> String {
