@@ -143,8 +143,8 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         'gtlock;report' {
             [CompletionResult]::new('--since', '--since', [CompletionResultType]::ParameterName, 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)')
             [CompletionResult]::new('--lock', '--lock', [CompletionResultType]::ParameterName, 'Only the lock on FILE: a data file or a lock file, or its name without a directory')
-            [CompletionResult]::new('--html', '--html', [CompletionResultType]::ParameterName, 'Write a page with a timeline of each lock, to be opened in a browser')
-            [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope')
+            [CompletionResult]::new('--html', '--html', [CompletionResultType]::ParameterName, 'Write a page with a timeline of each lock, to be opened in a browser; - is standard output')
+            [CompletionResult]::new('--trace', '--trace', [CompletionResultType]::ParameterName, 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope; - is standard output')
             [CompletionResult]::new('--json', '--json', [CompletionResultType]::ParameterName, 'Print JSON for programs')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')

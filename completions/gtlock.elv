@@ -134,8 +134,8 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         &'gtlock;report'= {
             cand --since 'Only what ended after TIME: 2h or ''7days'' ago, or since 2026-11-24 or ''2026-11-24 18:00:00'' (UTC)'
             cand --lock 'Only the lock on FILE: a data file or a lock file, or its name without a directory'
-            cand --html 'Write a page with a timeline of each lock, to be opened in a browser'
-            cand --trace 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope'
+            cand --html 'Write a page with a timeline of each lock, to be opened in a browser; - is standard output'
+            cand --trace 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope; - is standard output'
             cand --json 'Print JSON for programs'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'

@@ -116,8 +116,8 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s q -l quiet -d 'P
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l since -d 'Only what ended after TIME: 2h or \'7days\' ago, or since 2026-11-24 or \'2026-11-24 18:00:00\' (UTC)' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l lock -d 'Only the lock on FILE: a data file or a lock file, or its name without a directory' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l html -d 'Write a page with a timeline of each lock, to be opened in a browser' -r -F
-complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l trace -d 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l html -d 'Write a page with a timeline of each lock, to be opened in a browser; - is standard output' -r -F
+complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l trace -d 'Write the timeline in the trace-event format, to be opened in Perfetto or speedscope; - is standard output' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand help; and not __fish_seen_subcommand_from run try update status clean report help" -f -a "run" -d 'Run a command under locks, waiting for them'

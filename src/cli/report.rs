@@ -13,7 +13,7 @@ pub const LOG_VARIABLE: &str = "GTLOCK_LOG";
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct ReportArgs {
-    /// Logs that run and try have written with --log.
+    /// Logs that run, try and update have written with --log.
     #[arg(value_name = "LOG", value_hint = ValueHint::FilePath)]
     pub logs: Vec<PathBuf>,
 
@@ -29,11 +29,11 @@ pub struct ReportArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Write a page with a timeline of each lock, to be opened in a browser.
+    /// Write a page with a timeline of each lock, to be opened in a browser; - is standard output.
     #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
 
-    /// Write the timeline in the trace-event format, to be opened in Perfetto or speedscope.
+    /// Write the timeline in the trace-event format, to be opened in Perfetto or speedscope; - is standard output.
     #[arg(long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub trace: Option<PathBuf>,
 }
@@ -47,6 +47,9 @@ fn parse_since(text: &str) -> Result<SystemTime, String> {
         (Ok(date), _) => Ok(date),
         (Err(_), Ok(ago)) => Ok(SystemTime::now().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)),
         (Err(_), Err(why)) => {
+            let is_date =
+                text.split(['-', ' ', 'T']).next().is_some_and(|year| year.len() == 4) && text.contains('-');
+            let why = if is_date { "there is no such date" } else { &why };
             Err(format!("{why}; give a time ago like 2h or 7days, or a date like 2026-11-24"))
         }
     }

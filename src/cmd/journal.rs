@@ -14,7 +14,7 @@ use crate::cli::{CommonArgs, LOG_VARIABLE};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::history::{self, Entry, Mode, Moment, Outcome, Span, Text, VERSION, Who};
-use crate::lock::{self, Guard, Kind, Target};
+use crate::lock::{self, FileId, Guard, Kind, Target};
 use crate::process::{Liveness, Processes};
 use crate::sys;
 
@@ -46,6 +46,8 @@ struct Wait {
 /// A lock that was asked for.
 struct Noted {
     target: Target,
+    /// Its file, if it was obtained.
+    file: Option<FileId>,
     slots: Vec<u32>,
     asked: Instant,
     /// Got, refused or given up.
@@ -97,7 +99,8 @@ impl<'a> Journal<'a> {
         };
         let (target, asked) = (target.clone(), self.started);
         let slots = Vec::new();
-        self.locks.push(Noted { target, slots, asked, answered, released: None, outcome, holder });
+        let (file, released) = (None, None);
+        self.locks.push(Noted { target, file, slots, asked, answered, released, outcome, holder });
         self.write(None);
     }
 
@@ -113,7 +116,8 @@ impl<'a> Journal<'a> {
             let holder = self.found(&target);
             let outcome = Outcome::Kept; // nothing else is known
             let slots = locked.slots().collect();
-            self.locks.push(Noted { target, slots, asked, answered, released: None, outcome, holder });
+            let (file, released) = (Some(locked.file_id()), None);
+            self.locks.push(Noted { target, file, slots, asked, answered, released, outcome, holder });
             asked = answered;
         }
     }
@@ -144,6 +148,15 @@ impl<'a> Journal<'a> {
     /// Writes it all down. Whether that succeeds changes nothing else.
     pub fn write(&mut self, exit: Option<Exit>) {
         let Some(log) = self.log.take() else { return };
+        if let Some(noted) = self.locks.iter().find(|noted| noted.is_about(&log)) {
+            let what = Escaped::new(noted.target.data());
+            report::say(&format!(
+                "{}: is not written to as a log: it is {what} or its lock file",
+                Escaped::new(&log)
+            ));
+            return;
+        }
+        self.locks.iter_mut().for_each(Noted::see_who_is_left);
         let mut inside = lock::enclosing();
         let command = words(self.command);
         for noted in &self.locks {
@@ -185,6 +198,32 @@ impl<'a> Journal<'a> {
                 return;
             }
             inside.push(lock);
+        }
+    }
+}
+
+impl Noted {
+    /// Whether a path leads to what is locked, or to a lock file: whatever is written there would break it.
+    fn is_about(&self, path: &Path) -> bool {
+        let path = canonical(path);
+        let is_path = |other: &Path| {
+            let other = canonical(other);
+            let file = |path: &Path| sys::stat_path(path).ok().flatten().map(|stat| stat.id);
+            other == path || file(&other).is_some_and(|id| file(&path) == Some(id))
+        };
+        let is_file = !matches!(self.target.kind(), Kind::Descriptor(_));
+        path.parent().is_some_and(lock::is_lock_dir)
+            || (is_file && (is_path(self.target.data()) || is_path(self.target.lock())))
+    }
+
+    /// A lock that was left to what a command was running when it was cut off is released if nothing is left of that.
+    fn see_who_is_left(&mut self) {
+        let Some(file) = self.file.filter(|_| self.outcome == Outcome::Kept && self.released.is_some())
+        else {
+            return;
+        };
+        if Inquiry::new(move || holders::inheritors(file)).wait().is_some_and(|left| left.is_none()) {
+            self.outcome = Outcome::Released;
         }
     }
 }

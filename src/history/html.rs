@@ -21,6 +21,9 @@ const SCRIPTS: [&str; 4] = [
     include_str!("page/window.js"),
 ];
 
+/// What every page begins with, whatever version made it, and hardly anything else.
+pub const PAGE_START: &str = "<!DOCTYPE html>\n<!-- gtlock report -->\n";
+
 /// Writes the page. `locks` are the numbers of the locks in the order of the report.
 ///
 /// # Errors
@@ -32,7 +35,7 @@ pub fn write_page(
     locks: &[usize],
     bars: &[Bar],
 ) -> io::Result<()> {
-    write!(out, "{HEAD}<style>\n{STYLE}</style>\n{BODY}")?;
+    write!(out, "{PAGE_START}{HEAD}<style>\n{STYLE}</style>\n{BODY}")?;
     out.write_all(b"<script type=\"application/json\" id=\"report\">")?;
     serde_json::to_writer(Inert(&mut out), report)?;
     out.write_all(b"</script>\n<script type=\"application/json\" id=\"entries\">")?;

@@ -20,4 +20,4 @@ pub use read::{Lines, Skipped};
 pub use stats::{BOUNDS, LockStats, Spread, Stats};
 pub use time::{Moment, Span};
 pub use timeline::Timeline;
-pub use {html::write_page, trace::write_trace};
+pub use {html::PAGE_START, html::write_page, trace::TRACE_START, trace::write_trace};

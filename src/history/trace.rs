@@ -8,13 +8,18 @@ use serde_json::{Value, json};
 
 use super::timeline::Bar;
 
+/// What every trace begins with, and hardly anything else.
+pub const TRACE_START: &str =
+    "{\"otherData\":{\"from\":\"gtlock report\"},\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
+
 /// Writes the entries. `locks` are the names of the locks, by their numbers.
 ///
 /// # Errors
 ///
 /// If that fails.
 pub fn write_trace(mut out: impl Write, bars: &[Bar], lock_name: impl Fn(usize) -> String) -> io::Result<()> {
-    let mut separator = "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[\n";
+    out.write_all(TRACE_START.as_bytes())?;
+    let mut separator = "";
     let mut write = |event: &Value| {
         write!(out, "{separator}{event}")?;
         separator = ",\n";
@@ -45,5 +50,5 @@ pub fn write_trace(mut out: impl Write, bars: &[Bar], lock_name: impl Fn(usize) 
             }))?;
         }
     }
-    writeln!(out, "{}", if bars.is_empty() { "{\"traceEvents\":[]}" } else { "\n]}" })
+    writeln!(out, "\n]}}")
 }

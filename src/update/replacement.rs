@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf, is_separator};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -141,6 +141,17 @@ impl Replacement {
     /// [`Error::Io`] if something cannot be read, or written: the disk is full, say.
     pub fn fill(&mut self, content: impl Read) -> Result<(), Error> {
         self.sink().fill(content)
+    }
+
+    /// Writes to it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if that fails.
+    pub fn write(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+        let mut out = BufWriter::new(&*self.file);
+        let written = write(&mut out).and_then(|()| out.flush());
+        written.map_err(|e| self.original.failed("cannot be written", &e))
     }
 
     /// What can be sent to another thread to fill it there.

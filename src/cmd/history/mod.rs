@@ -3,8 +3,10 @@
 mod document;
 mod table;
 
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -14,7 +16,10 @@ use crate::cli::{LOG_VARIABLE, ReportArgs};
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::history::{Entry, Lines, Moment, Order, Stats, Timeline, command_line, shortened};
-use crate::history::{write_page, write_trace};
+use crate::history::{PAGE_START, TRACE_START, write_page, write_trace};
+use crate::lock::FileId;
+use crate::sys;
+use crate::update::{Durability, Original};
 use document::Document;
 
 /// Reports what became of locks over time.
@@ -23,6 +28,9 @@ use document::Document;
 ///
 /// If no log is named, or the report cannot be written.
 pub fn report(args: &ReportArgs) -> anyhow::Result<Exit> {
+    if args.html.is_some() && args.html == args.trace {
+        bail!("--html and --trace name one file; give each its own");
+    }
     let logs = logs(args)?;
     let mut history = History::new(args);
     let mut failed = 0;
@@ -32,8 +40,11 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<Exit> {
             report::say(&format!("{}: {e}", Escaped::new(log)));
         }
     }
+    for wanted in history.wanted.iter().flat_map(Wanted::unseen) {
+        report::say(&format!("{}: nothing about its lock is in the log", Escaped::new(wanted)));
+    }
     if failed < logs.len() {
-        history.show(args, &logs)?;
+        history.show(args)?;
     }
     Ok(if failed == 0 { Exit::Success } else { Exit::Failure })
 }
@@ -43,9 +54,13 @@ fn logs(args: &ReportArgs) -> anyhow::Result<Vec<PathBuf>> {
     match named {
         _ if !args.logs.is_empty() => Ok(args.logs.clone()),
         Some(log) => Ok(vec![log.into()]),
-        None => bail!("no log named; give LOG, or set {LOG_VARIABLE}"),
+        None => bail!("no log named; give LOG, or set {LOG_VARIABLE} (see gtlock report --help)"),
     }
 }
+
+/// What a compressed file begins with, and what prints its content.
+const COMPRESSED: [(&[u8], &str); 4] =
+    [(b"\x1f\x8b", "zcat"), (b"\x28\xb5\x2f\xfd", "zstdcat"), (b"\xfd7zXZ", "xzcat"), (b"BZh", "bzcat")];
 
 /// What was read.
 struct History {
@@ -56,6 +71,8 @@ struct History {
     order: Order,
     /// If it is to be drawn.
     timeline: Option<Timeline>,
+    /// The logs that were read: each counts once, by whatever names.
+    read: HashSet<FileId>,
 }
 
 impl History {
@@ -68,11 +85,12 @@ impl History {
             stats: Stats::default(),
             order: Order::default(),
             timeline: is_drawn.then(Timeline::default),
+            read: HashSet::new(),
         }
     }
 
     fn read(&mut self, log: &Path) -> io::Result<()> {
-        let Self { since, wanted, lines, stats, order, timeline } = self;
+        let Self { since, wanted, lines, stats, order, timeline, read } = self;
         let add = |entry: &Entry<'_>| {
             if entry.end() < *since || wanted.as_ref().is_some_and(|wanted| !wanted.has(entry)) {
                 return;
@@ -90,11 +108,21 @@ impl History {
         if log == Path::new("-") {
             lines.read(io::stdin().lock(), add)
         } else {
-            lines.read(BufReader::with_capacity(1 << 16, File::open(log)?), add)
+            let file = File::open(log)?;
+            if !read.insert(sys::stat(&file)?.id) {
+                return Ok(());
+            }
+            let mut lines_of = BufReader::with_capacity(1 << 16, file);
+            let start = lines_of.fill_buf()?;
+            if let Some((_, program)) = COMPRESSED.into_iter().find(|(magic, _)| start.starts_with(magic)) {
+                let hint = format!("is compressed; use {program} {} | gtlock report -", Escaped::new(log));
+                return Err(io::Error::other(hint));
+            }
+            lines.read(lines_of, add)
         }
     }
 
-    fn show(self, args: &ReportArgs, logs: &[PathBuf]) -> anyhow::Result<()> {
+    fn show(self, args: &ReportArgs) -> anyhow::Result<()> {
         let document = Document::new(&self.stats, self.lines.skipped, &self.order);
         if args.json {
             json::print(&document).context(report::STDOUT)?;
@@ -110,13 +138,11 @@ impl History {
                 ));
             }
             if let Some(path) = &args.html {
-                let write =
-                    |out: &mut BufWriter<File>| write_page(out, &document, &self.stats.by_wait(), &bars);
-                create(path, logs, write)?;
+                create(path, PAGE_START, |out| write_page(out, &document, &self.stats.by_wait(), &bars))?;
             }
             if let Some(path) = &args.trace {
                 let name = |number| self.stats.lock(number).data.to_string();
-                create(path, logs, |out| write_trace(out, &bars, name))?;
+                create(path, TRACE_START, |out| write_trace(out, &bars, name))?;
             }
         } else if !args.json {
             table::print(&document).context(report::STDOUT)?;
@@ -125,42 +151,68 @@ impl History {
     }
 }
 
-/// Writes a file, but not over one of the logs.
+/// Writes a page or a trace, which begins with `start`: in place of an earlier one, but of nothing else.
 fn create(
     path: &Path,
-    logs: &[PathBuf],
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    start: &str,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> anyhow::Result<()> {
-    let itself = path.canonicalize().ok();
-    if itself.is_some() && logs.iter().any(|log| log.canonicalize().ok() == itself) {
-        bail!("{}: is the log; name another file to write to", Escaped::new(path));
+    if path == Path::new("-") {
+        let mut out = BufWriter::new(io::stdout().lock());
+        return write(&mut out).and_then(|()| out.flush()).context(report::STDOUT);
     }
-    let written = File::create(path).and_then(|file| {
+    let shown = || Escaped::new(path).to_string();
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        let file = File::options().write(true).open(path).with_context(shown)?; // a device, a FIFO
         let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        out.flush()
-    });
-    written.with_context(|| Escaped::new(path).to_string())
+        return write(&mut out).and_then(|()| out.flush()).with_context(shown);
+    }
+    let original = Original::open(path)?;
+    let mut there = Vec::new();
+    if let Some(file) = original.content() {
+        file.take(start.len() as u64).read_to_end(&mut there).with_context(shown)?;
+    }
+    if !there.is_empty() && there != start.as_bytes() {
+        bail!("{}: is there already, and is no such report; name another file to write to", shown());
+    }
+    let mut replacement = original.replace()?;
+    replacement.write(write)?;
+    Ok(replacement.finish(Durability::Unflushed)?.commit(None)?)
 }
 
 /// Locks by which the report is narrowed.
-struct Wanted(Vec<String>);
+struct Wanted(Vec<WantedLock>);
+
+struct WantedLock {
+    named: PathBuf,
+    /// What it may be called in the log.
+    names: Vec<String>,
+    is_seen: Cell<bool>,
+}
 
 impl Wanted {
     fn new(wanted: &[PathBuf]) -> Self {
-        let mut texts = Vec::new();
-        for path in wanted {
+        let lock = |path: &PathBuf| {
             let is_name = path.components().count() == 1;
             let names =
                 [is_name.then(|| path.clone()), std::path::absolute(path).ok(), path.canonicalize().ok()];
-            texts.extend(names.into_iter().flatten().map(|path| path.to_string_lossy().into_owned()));
-        }
-        Self(texts)
+            let names = names.into_iter().flatten().map(|path| path.to_string_lossy().into_owned()).collect();
+            WantedLock { named: path.clone(), names, is_seen: Cell::new(false) }
+        };
+        Self(wanted.iter().map(lock).collect())
     }
 
     fn has(&self, entry: &Entry<'_>) -> bool {
         let name = Path::new(&*entry.data).file_name().and_then(|name| name.to_str());
         let names = [Some(&*entry.lock), Some(&*entry.data), name];
-        names.into_iter().flatten().any(|name| self.0.iter().any(|wanted| wanted == name))
+        let is_it = |lock: &&WantedLock| {
+            names.into_iter().flatten().any(|name| lock.names.iter().any(|wanted| wanted == name))
+        };
+        self.0.iter().filter(is_it).inspect(|lock| lock.is_seen.set(true)).count() > 0
+    }
+
+    /// Those that nothing was found about.
+    fn unseen(&self) -> impl Iterator<Item = &Path> {
+        self.0.iter().filter(|lock| !lock.is_seen.get()).map(|lock| &*lock.named)
     }
 }

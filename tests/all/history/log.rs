@@ -161,11 +161,55 @@ fn a_lock_whose_end_gtlock_does_not_see_is_kept() {
         line
     };
     kept(r#"gtlock run -F --write "$1" -- true"#);
-    let line = kept(r#"gtlock run --write "$1" -- sh -c 'kill -9 $$'"#);
+    let line =
+        kept(r#"gtlock run --write "$1" -- sh -c 'sleep 60 & echo $! > left; kill -9 $$'; kill $(cat left)"#);
     assert_eq!(line["exit"], 137);
     assert!(line["held"].is_number(), "gtlock held it so long");
     let line = kept("exec 9> descriptor; gtlock run --write-fd 9");
     assert_eq!(line["lock"], json!(dir.path().join("descriptor")));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_lock_of_a_command_that_was_cut_off_and_left_nothing_is_released() {
+    let (_dir, data, log) = logged();
+    let mut cut_off = gtlock();
+    cut_off.args(["run", "-q", "--log"]).arg(&log).arg("--write").arg(&data);
+    cut_off.args(["--", "sh", "-c", "kill -9 $$"]).assert().interrupted();
+    let line = only_line(&log);
+    assert_eq!((&line["outcome"], &line["exit"]), (&json!("released"), &json!(137)));
+}
+
+#[test]
+fn what_is_locked_is_not_written_to_as_a_log() {
+    let (dir, data) = data();
+    fs::write(&data, "mine\n").expect("it can be written");
+    assert_free(&data);
+    let linked = dir.path().join("linked");
+    fs::hard_link(&data, &linked).expect("it can be made");
+    let lock = crate::common::lock_file(&data);
+    let beside = lock.with_file_name("any.lock");
+    for subcommand in ["run", "try"] {
+        for log in [&data, &linked, &lock, &beside] {
+            let mut gtlock = gtlock();
+            gtlock.arg(subcommand).arg("--log").arg(log).arg("--write").arg(&data);
+            let said = predicates::str::contains(": is not written to as a log: ").count(1);
+            gtlock.args(["--", "sh", "-c", "exit 3"]).assert().code(3).stderr(said);
+            assert_free(&data);
+        }
+    }
+    assert_eq!(fs::read_to_string(&data).expect("it is there"), "mine\n");
+    assert!(!beside.exists());
+    let fresh = dir.path().join("fresh");
+    gtlock()
+        .args(["run", "--log"])
+        .arg(&fresh)
+        .arg("--write")
+        .arg(&fresh)
+        .args(["--", "true"])
+        .assert()
+        .success();
+    assert!(!fresh.exists());
 }
 
 #[test]

@@ -174,9 +174,28 @@ fn since_and_lock_narrow_the_report() {
     assert_eq!(count(&["--lock", "/srv/a"]), 2);
     assert_eq!(count(&["--lock", "b"]), 1);
     assert_eq!(count(&["--lock", "/srv/.gastown/locks/b.lock", "--lock", "a"]), 3);
-    assert_eq!(count(&["--lock", "/b"]), 0);
+    let mut other = gtlock();
+    other.args(["report", "--json", "--lock", "/b"]).arg(&log);
+    let other = other.assert().success().stderr("gtlock: /b: nothing about its lock is in the log\n");
+    let document: Value = serde_json::from_slice(&other.get_output().stdout).expect("JSON");
+    assert_eq!(document["entries"], 0);
     let refused = gtlock().args(["report", "--since", "yesterday", "log"]).assert().code(125);
     refused.stderr(predicates::str::contains("give a time ago like 2h or 7days, or a date like 2026-11-24"));
+    for date in ["2026-02-30", "2026-13-01", "2026-11-24 25:00:00"] {
+        let refused = gtlock().args(["report", "--since", date, "log"]).assert().code(125);
+        refused.stderr(predicates::str::contains(": there is no such date; give "));
+    }
+}
+
+#[test]
+fn a_log_that_is_compressed_is_answered_with_what_reads_it() {
+    let (dir, _) = data();
+    let log = log(dir.path(), &[line("a", &json!({}))]);
+    let Ok(gzip) = crate::common::process("gzip").arg("-k").arg(&log).output() else { return };
+    assert!(gzip.status.success());
+    let compressed = dir.path().join("log.gz");
+    let hint = format!("is compressed; use zcat {} | gtlock report -\n", compressed.display());
+    gtlock().arg("report").arg(&compressed).assert().code(125).stderr(predicates::str::contains(hint));
 }
 
 #[test]
@@ -209,11 +228,32 @@ fn what_cannot_be_read_is_reported_and_the_rest_is_shown() {
     assert_eq!(document["entries"], 1);
     let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
     assert!(said.starts_with(&format!("gtlock: {}: ", missing.display())), "{said}");
-    let named = "gtlock: no log named; give LOG, or set GTLOCK_LOG\n";
+    let named = "gtlock: no log named; give LOG, or set GTLOCK_LOG (see gtlock report --help)\n";
     gtlock().arg("report").assert().code(125).stdout("").stderr(named);
     let table = gtlock().arg("report").env("GTLOCK_LOG", &log).assert().success();
     let piped = gtlock().args(["report", "-"]).write_stdin(fs::read(&log).expect("it can be read")).assert();
     assert_eq!(table.get_output().stdout, piped.success().get_output().stdout);
+}
+
+#[test]
+fn a_log_that_is_named_twice_counts_once() {
+    let (dir, _) = data();
+    let log = log(dir.path(), &[line("a", &json!({}))]);
+    let (linked, link) = (dir.path().join("linked"), dir.path().join("link"));
+    fs::hard_link(&log, &linked).expect("it can be made");
+    std::os::unix::fs::symlink(&log, &link).expect("it can be made");
+    let assert = gtlock().args(["report", "--json"]).args([&log, &linked, &link, &log]).assert().success();
+    let document: Value = serde_json::from_slice(&assert.get_output().stdout).expect("JSON");
+    assert_eq!(document["entries"], 1);
+}
+
+#[test]
+fn a_lock_that_the_log_does_not_know_is_mentioned() {
+    let (dir, _) = data();
+    let log = log(dir.path(), &[line("a", &json!({}))]);
+    let report = gtlock().arg("report").arg(&log).args(["--lock=a", "--lock=b", "--lock=c/d"]).assert();
+    let unknown = |name: &str| format!("gtlock: {name}: nothing about its lock is in the log\n");
+    report.success().stderr(unknown("b") + &unknown("c/d"));
 }
 
 #[test]

@@ -62,15 +62,38 @@ fn no_text_of_a_log_reaches_the_terminal() {
 }
 
 #[test]
-fn a_report_is_not_written_over_its_log() {
-    let (dir, _) = data();
+fn a_report_is_written_over_an_earlier_one_and_over_nothing_else() {
+    let (dir, data) = data();
     let log = log(dir.path(), &[line("a", &json!({}))]);
+    let linked = dir.path().join("linked.log");
+    fs::hard_link(&log, &linked).expect("it can be made");
+    fs::write(&data, "mine\n").expect("it can be written");
     let before = fs::read(&log).expect("it is there");
     for option in ["--html", "--trace"] {
-        let refused = gtlock().arg("report").arg(&log).arg(option).arg(&log).assert().code(125);
-        refused.stderr(predicates::str::contains("is the log; name another file to write to"));
+        for there in [&log, &linked, &data] {
+            let refused =
+                gtlock().arg("report").arg(&log).arg(option).arg(there).assert().code(125).stdout("");
+            let said = predicates::str::contains("is there already, and is no such report");
+            refused.stderr(said);
+        }
+        let (empty, again) = (dir.path().join("empty"), dir.path().join(option));
+        fs::write(&empty, "").expect("it can be written");
+        for out in [&empty, &again, &again] {
+            gtlock().arg("report").arg(&log).arg(option).arg(out).assert().success().stdout("").stderr("");
+            assert!(fs::metadata(out).expect("it is there").len() > 0);
+        }
+        let printed =
+            gtlock().arg("report").arg(&log).arg(format!("{option}=-")).assert().success().stderr("");
+        assert_eq!(printed.get_output().stdout, fs::read(&again).expect("it is there"));
+        gtlock().arg("report").arg(&log).arg(option).arg("/dev/full").assert().code(125);
+        fs::remove_file(&empty).expect("it is there");
     }
     assert_eq!(fs::read(&log).expect("it is there"), before);
+    assert_eq!(fs::read_to_string(&data).expect("it is there"), "mine\n");
+    let mut both = gtlock();
+    both.current_dir(dir.path()).args(["report", "a.log", "--html=out", "--trace=out"]);
+    both.assert().code(125).stderr("gtlock: --html and --trace name one file; give each its own\n");
+    assert!(!dir.path().join("out").exists() && !dir.path().join("-").exists());
 }
 
 /// Lines of many processes, some at the same time.
