@@ -3,24 +3,31 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::clean::CleanArgs;
+pub use self::common::CommonArgs;
+pub use self::lock::LockArgs;
 pub use self::report::{LOG_VARIABLE, ReportArgs};
-use self::values::{
-    TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_slots, parse_waiters,
-};
+pub use self::run::{RunArgs, TryArgs};
+pub use self::status::StatusArgs;
+pub use self::update::UpdateArgs;
 pub use self::values::{is_time, parse_limit};
-use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
-use crate::lock::Wait;
+pub use self::wait::WaitArgs;
+use crate::exit::{HELP, HELP_WITHOUT_COMMAND};
 
+mod clean;
+mod common;
 mod examples;
+mod lock;
 mod report;
+mod run;
+mod status;
+mod update;
 mod values;
+mod wait;
 
 /// The help: what it does and how it looks, before the details.
 const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usage}\n\n{all-args}{after-help}";
@@ -146,323 +153,6 @@ const LOCKS: &str = "Locks";
 const BUSY: &str = "If a lock is busy";
 const COMMAND: &str = "The command";
 const MESSAGES: &str = "Messages";
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
-#[derive(Args, Debug)]
-pub struct LockArgs {
-    /// Take a shared lock on FILE: other readers may hold it too, no writer.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
-    pub read: Vec<PathBuf>,
-
-    /// Take an exclusive lock on FILE: nobody else may hold it.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
-    pub write: Vec<PathBuf>,
-
-    /// Let at most N commands hold the shared lock of --read FILE at once.
-    ///
-    /// Each gets a slot of its own, from 1 to N: the command finds its number in GTLOCK_SLOT. Readers without --slots
-    /// are not counted. A writer excludes them all.
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_slots, allow_negative_numbers = true,
-          help_heading = LOCKS)]
-    pub slots: Option<u32>,
-
-    /// Take K of the N slots, all at once: GTLOCK_SLOT has K numbers.
-    #[arg(long, value_name = "K", value_hint = ValueHint::Other, value_parser = parse_slots, allow_negative_numbers = true,
-          help_heading = LOCKS)]
-    pub take: Option<u32>,
-
-    /// Lock the named files or directories themselves, as flock(1) does.
-    ///
-    /// A file is created if it does not exist, and never written to. If it is saved by rename, the lock stays
-    /// with the old file and the next program locks the new one: do not use --direct for such files.
-    #[arg(long, conflicts_with = "lock_dir", help_heading = LOCKS)]
-    pub direct: bool,
-
-    /// Take a shared lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
-          help_heading = LOCKS)]
-    pub read_fd: Vec<i32>,
-
-    /// Take an exclusive lock on the descriptor N, which the caller has open.
-    ///
-    /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
-          help_heading = LOCKS)]
-    pub write_fd: Vec<i32>,
-
-    /// Drop the lock on the descriptor N, which the caller has open.
-    #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
-          conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
-    pub unlock_fd: Vec<i32>,
-
-    /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
-    ///
-    /// Without this the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
-    /// closed for the command.
-    #[arg(short = 'o', long, help_heading = COMMAND)]
-    pub close: bool,
-
-    /// Become the command instead of waiting for it; the lock lasts until its last inheritor ends.
-    ///
-    /// There is no second process, and signals reach the command directly. What the command leaves running
-    /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
-    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
-    pub no_fork: bool,
-
-    #[command(flatten)]
-    pub common: CommonArgs,
-}
-
-impl LockArgs {
-    /// Whether any lock is named.
-    #[must_use]
-    pub fn names_any(&self) -> bool {
-        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
-        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
-    }
-
-    /// Whether a file is named.
-    #[must_use]
-    pub fn names_files(&self) -> bool {
-        !self.read.is_empty() || !self.write.is_empty()
-    }
-
-    /// Whether all that is locked are lock files.
-    fn has_lock_files(&self) -> bool {
-        !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
-    }
-
-    fn contradiction(&self) -> Option<&'static str> {
-        let Some(limit) = self.slots else {
-            return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
-        };
-        if self.direct {
-            Some(
-                "--slots does not go with --direct: slots are bytes of a lock file, and data has none to spare",
-            )
-        } else if !self.has_lock_files() {
-            Some("--slots is for --read FILE: slots are bytes of a lock file, and a descriptor has none")
-        } else if !self.write.is_empty() {
-            Some(
-                "--slots is for one --read FILE alone: lock what --write names in a gtlock of its own, around this one",
-            )
-        } else if self.read.len() > 1 {
-            Some(
-                "--slots is for one --read FILE alone: lock the others in a gtlock of their own, around this one",
-            )
-        } else if self.take > Some(limit) {
-            Some("--take wants more slots than --slots has, which can never be: give it a smaller number")
-        } else {
-            None
-        }
-    }
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct CommonArgs {
-    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
-    ///
-    /// It is made if it does not exist. Data files of the same name then share a lock.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
-    pub lock_dir: Option<PathBuf>,
-
-    /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
-          allow_negative_numbers = true,
-          help_heading = BUSY, display_order = 100)]
-    pub conflict_exit_code: u8,
-
-    /// End the command when it has held the locks for TIME, and exit with status 124.
-    ///
-    /// It gets SIGTERM, and SIGKILL --kill-after later if it still runs. What it leaves running keeps the locks
-    /// until that has ended too. The time goes on while the machine sleeps.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
-          requires = "command", help_heading = COMMAND)]
-    pub max_hold: Option<Duration>,
-
-    /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
-          default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
-    pub kill_after: Duration,
-
-    /// Append a line of JSON to FILE for each lock, for gtlock report.
-    ///
-    /// Written when the lock is released, refused or given up. Without this, to the file that the environment
-    /// variable names, if any. A log that cannot be written is reported and changes nothing else.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
-    pub log: Option<PathBuf>,
-
-    /// Print only errors; do not report a busy lock.
-    #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
-    pub quiet: bool,
-
-    /// Show TEXT instead of the command to others who ask who holds the lock, or waits for it.
-    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
-          value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
-    pub label: Option<String>,
-
-    /// Print who is waited for, how long the lock took, and how long it was held.
-    ///
-    /// Also print why the holder could not be recorded, and that a file to lock does not exist.
-    #[arg(short, long, help_heading = MESSAGES)]
-    pub verbose: bool,
-}
-
-/// The environment variable for [`WaitArgs::timeout`].
-pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct WaitArgs {
-    /// Wait at most this long for all the locks together: 5s, '1m 30s', or seconds like 2.5; 0 waits for ever.
-    ///
-    /// A negative time such as -1 does not wait.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, env = TIMEOUT_VARIABLE, hide_env_values = true, default_value = "0",
-          value_parser = TimeoutParser, allow_hyphen_values = true, help_heading = BUSY)]
-    pub timeout: Wait,
-
-    /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].
-    ///
-    /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
-    /// at least 100 ms.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
-          help_heading = BUSY)]
-    pub retry_delay: Option<Duration>,
-
-    /// Do not wait if K others wait for the lock already.
-    ///
-    /// With 1, one runs, one waits to run once more, and the rest leave at once, with the status of a busy lock.
-    #[arg(long, value_name = "K", value_hint = ValueHint::Other, value_parser = parse_waiters, allow_negative_numbers = true,
-          help_heading = BUSY)]
-    pub max_waiters: Option<u32>,
-}
-
-impl WaitArgs {
-    fn contradiction(&self, has_lock_files: bool) -> Option<&'static str> {
-        (self.max_waiters.is_some() && !has_lock_files).then_some(
-            "--max-waiters does not go with --direct and descriptors: those who wait are counted in a lock file",
-        )
-    }
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct RunArgs {
-    /// Which locks.
-    #[command(flatten)]
-    pub lock: LockArgs,
-
-    #[command(flatten)]
-    pub wait: WaitArgs,
-
-    /// The command to run, and its arguments.
-    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
-    pub command: Vec<OsString>,
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct TryArgs {
-    /// Which locks.
-    #[command(flatten)]
-    pub lock: LockArgs,
-
-    /// The command to run, and its arguments.
-    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
-    pub command: Vec<OsString>,
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct UpdateArgs {
-    /// The file to rewrite. A symbolic link stays, and what it leads to is rewritten.
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-
-    /// Keep the old content in FILE with SUFFIX added to its name, in place of what is there.
-    #[arg(long, value_name = "SUFFIX", value_hint = ValueHint::Other)]
-    pub backup: Option<OsString>,
-
-    /// Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty.
-    #[arg(long)]
-    pub no_sync: bool,
-
-    /// Change nothing, print what FILTER makes of FILE.
-    #[arg(short = 'n', long, conflicts_with_all = ["backup", "no_sync"])]
-    pub dry_run: bool,
-
-    #[command(flatten)]
-    pub wait: WaitArgs,
-
-    #[command(flatten)]
-    pub common: CommonArgs,
-
-    /// The command whose output is the new content, and its arguments.
-    #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
-    pub filter: Vec<OsString>,
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct StatusArgs {
-    /// Data files, lock files or directories to show [default: .gastown/locks].
-    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
-    pub paths: Vec<PathBuf>,
-
-    /// Where the locks of the named data files are; on its own, the lock directory to show.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub lock_dir: Option<PathBuf>,
-
-    /// Show the locks that run --direct and flock(1) take on the named files or directories themselves.
-    #[arg(long, conflicts_with_all = ["lock_dir", "recursive"], requires = "paths")]
-    pub direct: bool,
-
-    /// Show every .gastown/locks below the named directories [default: .].
-    ///
-    /// Follows no symbolic links below them, and does not look into .git.
-    #[arg(short = 'R', long, conflicts_with = "lock_dir")]
-    pub recursive: bool,
-
-    /// Show only the locks that are held.
-    #[arg(long)]
-    pub held: bool,
-
-    /// Print JSON for programs.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[derive(Args, Debug)]
-pub struct CleanArgs {
-    /// Directories named .gastown/locks [default: .gastown/locks].
-    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub dirs: Vec<PathBuf>,
-
-    /// Clean this directory, whatever its name; it must be one for lock files only.
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub lock_dir: Vec<PathBuf>,
-
-    /// Clean every .gastown/locks below the named directories [default: .].
-    ///
-    /// Follows no symbolic links below them, and does not look into .git.
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-
-    /// Remove nothing, print what would be removed.
-    #[arg(short = 'n', long)]
-    pub dry_run: bool,
-
-    /// Print JSON for programs.
-    #[arg(long)]
-    pub json: bool,
-
-    /// Print only errors.
-    #[arg(short, long, conflicts_with = "json")]
-    pub quiet: bool,
-}
 
 #[cfg(test)]
 mod tests {

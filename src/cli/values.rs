@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
-use super::TIMEOUT_VARIABLE;
+use super::wait::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::lock::{Slots, Wait};
 

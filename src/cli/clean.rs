@@ -1,0 +1,35 @@
+//! The command line of `gtlock clean`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct CleanArgs {
+    /// Directories named .gastown/locks [default: .gastown/locks].
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Clean this directory, whatever its name; it must be one for lock files only.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub lock_dir: Vec<PathBuf>,
+
+    /// Clean every .gastown/locks below the named directories [default: .].
+    ///
+    /// Follows no symbolic links below them, and does not look into .git.
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+
+    /// Remove nothing, print what would be removed.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Print JSON for programs.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print only errors.
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
+}

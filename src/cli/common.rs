@@ -1,0 +1,62 @@
+//! The options of everything that locks.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueHint};
+
+use super::values::{parse_delay, parse_exit_status, parse_limit};
+use super::{BUSY, COMMAND, LOCKS, MESSAGES};
+use crate::exit::REFUSED;
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct CommonArgs {
+    /// Keep the lock files in DIR instead of .gastown/locks beside the data.
+    ///
+    /// It is made if it does not exist. Data files of the same name then share a lock.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
+    pub lock_dir: Option<PathBuf>,
+
+    /// Exit with status N if the lock was not obtained (0 to 255).
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
+          allow_negative_numbers = true,
+          help_heading = BUSY, display_order = 100)]
+    pub conflict_exit_code: u8,
+
+    /// End the command when it has held the locks for TIME, and exit with status 124.
+    ///
+    /// It gets SIGTERM, and SIGKILL --kill-after later if it still runs. What it leaves running keeps the locks
+    /// until that has ended too. The time goes on while the machine sleeps.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
+          requires = "command", help_heading = COMMAND)]
+    pub max_hold: Option<Duration>,
+
+    /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
+          default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
+    pub kill_after: Duration,
+
+    /// Append a line of JSON to FILE for each lock, for gtlock report.
+    ///
+    /// Written when the lock is released, refused or given up. Without this, to the file that the environment
+    /// variable names, if any. A log that cannot be written is reported and changes nothing else.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
+    pub log: Option<PathBuf>,
+
+    /// Print only errors; do not report a busy lock.
+    #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
+    pub quiet: bool,
+
+    /// Show TEXT instead of the command to others who ask who holds the lock, or waits for it.
+    #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
+          value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
+    pub label: Option<String>,
+
+    /// Print who is waited for, how long the lock took, and how long it was held.
+    ///
+    /// Also print why the holder could not be recorded, and that a file to lock does not exist.
+    #[arg(short, long, help_heading = MESSAGES)]
+    pub verbose: bool,
+}
