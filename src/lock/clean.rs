@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::{Error, Mode, flock, path, record};
+use super::{Error, Mode, flock, record, spot};
 use crate::sys::{self, Missing, places};
 
 /// A thread is not worth its start for fewer lock files.
@@ -96,7 +96,7 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
         }
         opened => opened.map_err(fail)?,
     };
-    if is_default && !path::is_default_lock_dir(&opened).map_err(fail)? {
+    if is_default && !spot::is_default_lock_dir(&opened).map_err(fail)? {
         return Err(not_a_lock_dir(named));
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::error::{
     Error, foreign, no_directory, not_a_lock_file, not_allowed, not_open, replaced_too_often,
 };
-use super::path::Spot;
+use super::spot::Spot;
 use super::{Kind, Target, record};
 use crate::sys::{self, FileId, Missing, Stat};
 

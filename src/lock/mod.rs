@@ -32,6 +32,7 @@
 //! | `error.rs` | why it was not obtained |
 //! | `flock.rs` | the kernel's lock; the only door to it |
 //! | `path.rs` | from the name of data to its locks |
+//! | `spot.rs` | where the file of a lock is, and the directory made for it |
 //! | `file.rs` | the file of a lock: validated, and compared with its path |
 //! | `record.rs`, `holder.rs` | the record in it; who is known to hold a lock |
 //! | `nested.rs` | the locks around a request |
@@ -119,6 +120,7 @@ mod record;
 mod request;
 mod room;
 mod slots;
+mod spot;
 mod ties;
 mod wait;
 
@@ -131,8 +133,8 @@ pub use guard::{Guard, Locked};
 pub use holder::{Evidence, Holder, descriptor_holders, inheritors};
 pub use inspect::{Inspection, State, Waiter, in_line, inspect, inspect_all, inspect_refused};
 pub use nested::{VARIABLE as HELD_VARIABLE, enclosing};
-pub use path::{canonicalize_missing, is_dangling, is_lock_dir, lock_dir_below};
 pub use request::{Kind, Request, Slots, Target, Wait};
+pub use spot::{canonicalize_missing, is_dangling, is_lock_dir, lock_dir_below};
 pub use wait::{OnWait, Waiting};
 
 pub use crate::sys::{FileId, Mode, lock_on};

@@ -1,66 +1,23 @@
 //! From the name of a data file to its locks: in which directory they are, and under which name.
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{
-    Error, inside_lock_dir, leads_nowhere, no_data_directory, no_directory, not_allowed, not_allowed_below,
-};
+use super::error::{Error, inside_lock_dir, no_data_directory, no_directory};
 use super::request::Place;
+use super::spot::{Spot, is_default_lock_dir, is_lock_dir, lock_dir_below};
 use crate::escape::Escaped;
-use crate::sys::{self, Dir, FileId, Link};
-
-/// Where lock files live, below the directory of the data.
-const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
-
-/// A file in it that keeps Git from the others: it would add the lock files, and replace them under their holders.
-const FOR_GIT: (&str, &[u8]) = (".gitignore", b"*\n");
+use crate::sys::{Dir, Link};
 
 /// Symbolic links followed from one data file before it counts as a loop, as in Linux.
 const MAX_LINKS: usize = 40;
 
 /// The longest file name, in bytes, of every file system in common use.
 const NAME_MAX: usize = 255;
-
-/// Whether a canonical directory is one that gtlock keeps locks in by default.
-#[must_use]
-pub fn is_lock_dir(canonical: &Path) -> bool {
-    canonical.ends_with(LOCK_DIR.iter().collect::<PathBuf>())
-}
-
-/// The default lock directory below a directory.
-#[must_use]
-pub fn lock_dir_below(dir: &Path) -> PathBuf {
-    dir.join(LOCK_DIR.iter().collect::<PathBuf>())
-}
-
-/// Whether an open directory is a default lock directory, in whatever way it was reached: it knows its parents. They
-/// must have it by these names themselves: a link to it by such a name may be a stranger's.
-pub fn is_default_lock_dir(dir: &Dir) -> io::Result<bool> {
-    let parent = Path::new("..");
-    let Some(locks) = dir.stat_in(&parent.join(LOCK_DIR[1]))? else { return Ok(false) };
-    let Some(gastown) = dir.stat_in(&parent.join("..").join(LOCK_DIR[0]))? else { return Ok(false) };
-    Ok(locks.id == dir.stat()?.id && dir.stat_in(parent)?.is_some_and(|parent| parent.id == gastown.id))
-}
-
-/// Where the file of a lock is.
-#[derive(Clone, Debug)]
-pub struct Spot {
-    /// What it is looked for in; `None` for a chosen lock directory that is not there yet.
-    pub dir: Option<Arc<Dir>>,
-    /// Its path from there.
-    pub file: PathBuf,
-    /// Its path as people and other programs may use it.
-    pub path: PathBuf,
-    /// What makes its directory, should it be missing.
-    pub place: Place,
-    /// Whether it is a link of `/proc`, which only the kernel can follow.
-    pub is_magic: bool,
-}
 
 /// Finds the locks of data files, and opens each directory once.
 #[derive(Debug)]
@@ -183,53 +140,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-impl Spot {
-    /// Makes the directory of the lock file: one that was chosen, with all above it, or `.gastown/locks` in the
-    /// directory of the data.
-    pub fn make_dir(&mut self, data: &Path) -> Result<(), Error> {
-        match (&self.place, &self.dir) {
-            (Place::Directory(path), _) => {
-                let dir = Dir::open_or_make(path).map_err(|e| {
-                    let link = path.ancestors().find(|path| is_dangling(path));
-                    match (link, e.kind()) {
-                        (Some(link), _) => leads_nowhere(link),
-                        (_, io::ErrorKind::NotADirectory) => no_directory(path),
-                        _ => not_allowed_below(path, e),
-                    }
-                })?;
-                self.dir = Some(Arc::new(dir));
-                Ok(())
-            }
-            (_, Some(dir)) => self.make_beside(dir, data),
-            (_, None) => Ok(()),
-        }
-    }
-
-    fn make_beside(&self, dir: &Dir, data: &Path) -> Result<(), Error> {
-        let locks = self.path.parent().unwrap_or(&self.path);
-        let above = locks.parent().unwrap_or(locks);
-        dir.make_below(&LOCK_DIR, FOR_GIT).map_err(|e| {
-            let link = [above, locks].into_iter().find(|path| is_dangling(path));
-            match (link, e.kind(), dir.open_in(LOCK_DIR[0].as_ref())) {
-                (Some(link), ..) => leads_nowhere(link),
-                (_, io::ErrorKind::NotFound, _) => no_data_directory(data, above.parent().unwrap_or(above)),
-                (_, _, Ok(gastown)) => not_allowed(locks, e, &gastown),
-                (_, _, Err(_)) => not_allowed(above, e, dir),
-            }
-        })
-    }
-
-    /// The canonical path: reached under two names, it is the same.
-    pub fn canonical(&self) -> Result<PathBuf, Error> {
-        let (dir, file) = match (&self.place, self.path.file_name()) {
-            (Place::Itself, _) if self.file == Path::new(".") => return canonical_dir(&self.path),
-            (_, Some(file)) => (self.path.parent().unwrap_or(Path::new("")), file),
-            (_, None) => (self.path.as_path(), OsStr::new("")),
-        };
-        Ok(canonical_dir(dir)?.join(file))
-    }
-}
-
 /// A name of a data file.
 #[derive(Debug)]
 struct Name {
@@ -276,46 +186,4 @@ fn open_lock_dir(path: &Path) -> Result<Dir, Error> {
         io::ErrorKind::NotADirectory => no_directory(path),
         _ => Error::io(path, e),
     })
-}
-
-fn canonical_dir(dir: &Path) -> Result<PathBuf, Error> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    canonicalize_missing(dir).map_err(|e| match e.kind() {
-        io::ErrorKind::NotADirectory => no_directory(dir),
-        _ => Error::io(dir, e),
-    })
-}
-
-/// The canonical path of a directory, also where it or those above it are still to be made. Where what it reads as is
-/// another directory, the path stays as it is.
-///
-/// # Errors
-///
-/// What keeps a directory on the way from being looked at.
-pub fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
-    match sys::canonicalize(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        // One that is too long has none.
-        Err(e) if e.kind() == io::ErrorKind::InvalidFilename => return std::path::absolute(dir),
-        // `/proc/PID/root/srv` of a container is not the `/srv` that it reads as.
-        Ok(canonical) if id(&canonical)? != id(dir)? => {
-            return std::path::absolute(dir);
-        }
-        canonical => return canonical,
-    }
-    let dir = std::path::absolute(dir)?;
-    match (dir.parent(), dir.file_name()) {
-        (Some(parent), Some(name)) => Ok(canonicalize_missing(parent)?.join(name)),
-        _ => Ok(dir),
-    }
-}
-
-fn id(dir: &Path) -> io::Result<Option<FileId>> {
-    Ok(sys::stat_through(dir)?.map(|stat| stat.id))
-}
-
-/// Whether a path is a symbolic link to nothing.
-#[must_use]
-pub fn is_dangling(path: &Path) -> bool {
-    path.is_symlink() && !path.exists()
 }
