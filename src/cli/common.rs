@@ -30,12 +30,12 @@ pub struct CommonArgs {
     /// It gets SIGTERM, and SIGKILL --kill-after later if it still runs. What it leaves running keeps the locks
     /// until that has ended too. The time goes on while the machine sleeps.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
-          requires = "command", help_heading = COMMAND)]
+          allow_negative_numbers = true, requires = "command", help_heading = COMMAND)]
     pub max_hold: Option<Duration>,
 
     /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
-          default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
+          allow_negative_numbers = true, default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
     pub kill_after: Duration,
 
     /// Append a line of JSON to FILE for each lock, for gtlock report.

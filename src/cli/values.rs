@@ -51,6 +51,7 @@ impl TypedValueParser for TimeoutParser {
 pub fn parse_limit(text: &str) -> Result<Duration, String> {
     match parse_time(text.trim()) {
         Ok(Duration::ZERO) => Err("give a time above 0".to_owned()),
+        Err(_) if text.starts_with('-') => Err("give a time above 0".to_owned()),
         limit => limit.map_err(|why| format!("{why}; give a time like 30s, 5m or 2.5")),
     }
 }
@@ -121,8 +122,9 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
         Err("M would be months, 1m is a minute".to_owned())
     } else {
         humantime::parse_duration(text).map_err(|e| match e {
-            humantime::DurationError::NumberExpected(_) => "not a time".to_owned(),
-            e => e.to_string(),
+            humantime::DurationError::UnknownUnit { unit, .. } => format!("no unit is called {unit}"),
+            humantime::DurationError::NumberOverflow => "out of range".to_owned(),
+            _ => "not a time".to_owned(),
         })
     }
 }

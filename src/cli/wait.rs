@@ -25,7 +25,7 @@ pub struct WaitArgs {
     ///
     /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
     /// at least 100 ms.
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay,
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay, allow_negative_numbers = true,
           help_heading = BUSY)]
     pub retry_delay: Option<Duration>,
 

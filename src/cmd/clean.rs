@@ -1,7 +1,7 @@
 //! `gtlock clean`.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -12,6 +12,7 @@ use crate::cli::CleanArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::lock::{self, Cleaned, Error, LockDir, Reason};
+use crate::sys;
 
 /// Removes lock files that nobody holds.
 ///
@@ -69,8 +70,25 @@ fn with_advice(error: Error) -> Error {
             );
             Error::Invalid { path, reason }
         }
+        Error::Invalid { path, .. } if !path.is_dir() => {
+            let reason = format!(
+                "is not a directory named .gastown/locks; use {}, or --lock-dir DIR for one of another name",
+                Escaped::new(&locks_of(&path))
+            );
+            Error::Invalid { path, reason }
+        }
         error => error,
     }
+}
+
+/// The default lock directory for a path: itself, the one that it is in, or the one beside that data.
+#[must_use]
+pub fn locks_of(path: &Path) -> PathBuf {
+    let is_lock_dir = |dir: &Path| {
+        lock::is_lock_dir(dir) || sys::canonicalize(dir).is_ok_and(|dir| lock::is_lock_dir(&dir))
+    };
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    if is_lock_dir(dir) { dir.to_owned() } else { lock::lock_dir_below(dir) }
 }
 
 /// The directories named `.gastown/locks` that are to be cleaned.

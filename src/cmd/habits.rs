@@ -5,6 +5,7 @@ use std::path::Path;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::clean;
 use super::meant::{LOCKING, is_accepted, is_number, is_subcommand, meant};
 
 /// What to do instead.
@@ -24,7 +25,7 @@ enum Means {
     None(&'static str),
 }
 
-const SUBCOMMANDS: [(&[&str], Means); 12] = [
+const SUBCOMMANDS: [(&[&str], Means); 13] = [
     (
         &["ls", "ps", "list", "show", "info", "who", "holders", "locks", "lslocks", "top"],
         Means::Is(&["status"]),
@@ -33,6 +34,7 @@ const SUBCOMMANDS: [(&[&str], Means); 12] = [
     (&["trylock", "test", "check"], Means::Is(&["try"])),
     (&["prune", "gc", "rm", "remove", "delete", "purge", "cleanup", "sweep", "tidy"], Means::Is(&["clean"])),
     (&["edit", "modify", "rewrite", "sponge", "replace", "filter"], Means::Is(&["update"])),
+    (&["log", "logs", "history", "timeline", "trace", "journal"], Means::Is(&["report"])),
     (&["write"], Means::Is(&["run", "--write"])),
     (&["read"], Means::Is(&["run", "--read"])),
     (
@@ -57,13 +59,14 @@ const SUBCOMMANDS: [(&[&str], Means); 12] = [
 ];
 
 /// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
-const OPTIONS: [(&[&str], &[&str], &str); 18] = [
+const OPTIONS: [(&[&str], &[&str], &str); 19] = [
     (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
     (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
     (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
     (LOCKING, &["-e", "-x", "--exclusive"], "a file to write goes after --write"),
     (LOCKING, &["-s", "--shared"], "a file to read goes after --read"),
     (LOCKING, &["-u", "--unlock"], "use --unlock-fd N"),
+    (LOCKING, &["--fd"], "use --write-fd N or --read-fd N"),
     (&["try"], &["--max-waiters"], "gtlock try never waits; gtlock run does"),
     (
         LOCKING,
@@ -169,10 +172,27 @@ fn with_subcommand(other: &[&str], words: &[OsString]) -> Remedy {
     let gtlock = std::iter::once("gtlock").chain(other.iter().copied()).map(OsString::from);
     let start: Vec<_> = gtlock.collect();
     let whole = [&start, &words[2..]].concat();
+    let whole = if other == ["clean"] { with_lock_dirs(&whole) } else { whole };
     let whole = match other {
         _ if is_accepted(&whole) => Some(whole),
         ["update"] => filtered(&whole),
         _ => meant(&whole),
     };
     Remedy::Type(whole.unwrap_or(start))
+}
+
+/// The command line of a clean, with the lock directories of the files that it names.
+fn with_lock_dirs(words: &[OsString]) -> Vec<OsString> {
+    let takes_any = |word: &OsString| word == "-R" || word == "--recursive" || word == "--lock-dir";
+    if words.iter().any(takes_any) {
+        return words.to_vec();
+    }
+    let (start, named) = words.split_at(2);
+    let locks = named.iter().map(|word| match word.as_encoded_bytes() {
+        [b'-', ..] => word.clone(),
+        _ => clean::locks_of(Path::new(word)).into(),
+    });
+    let mut words: Vec<_> = start.iter().cloned().chain(locks).collect();
+    words.dedup();
+    words
 }

@@ -148,7 +148,7 @@ impl Narrator {
         match event {
             Event::Overdue(limit) => {
                 let limit = report::duration(*limit);
-                say(&format!("the command is ended, since it has held the lock for {limit} (--max-hold)"));
+                say(&format!("stopping the command after {limit} (--max-hold)"));
             }
             Event::NotPassedOn { signal, process, error } => {
                 say(&format!("{signal} cannot be passed on to the command, process {process}: {error}"));

@@ -10,16 +10,49 @@ use crate::exit::Exit;
 use crate::sys;
 
 /// What a shell does by itself, which shells do, and what is missing after it in a script.
-const SHELLS_OWN: [(&[&str], &str, &str); 4] = [
+const SHELLS_OWN: [(&[&str], &str, &str); 8] = [
     (&[".", "alias", "cd", "export", "set", "trap", "ulimit", "umask", "unalias", "unset"], "sh", " && ..."),
     (&["declare", "local", "popd", "pushd", "shopt", "source", "typeset"], "bash", " && ..."),
     (
-        &[":", "bg", "command", "eval", "exec", "exit", "fg", "hash", "jobs", "read", "return", "wait"],
+        &[
+            "!", ":", "bg", "break", "command", "continue", "eval", "exec", "exit", "fg", "getopts", "hash",
+            "jobs", "read", "return", "shift", "times", "type", "wait",
+        ],
         "sh",
         "",
     ),
-    (&["builtin", "dirs", "let"], "bash", ""),
+    (
+        &[
+            "[[",
+            "builtin",
+            "caller",
+            "compgen",
+            "dirs",
+            "disown",
+            "enable",
+            "help",
+            "history",
+            "let",
+            "logout",
+            "mapfile",
+            "readarray",
+            "suspend",
+            "time",
+        ],
+        "bash",
+        "",
+    ),
+    (&["for", "if", "until", "while", "{"], "sh", "; ..."),
+    (&["case"], "sh", " ..."),
+    (&["select"], "bash", "; ..."),
+    (&["((", "coproc", "function"], "bash", " ..."),
 ];
+
+/// For a word with a variable in it.
+const VARIABLE: &str = "; a shell replaces $ only outside of single quotes";
+
+/// Words in the middle of what a shell reads.
+const SYNTAX: [&str; 9] = ["do", "done", "elif", "else", "esac", "fi", "in", "then", "}"];
 
 /// How gtlock ends when a command could not be run, and what it says: the error, and what to type instead.
 #[must_use]
@@ -60,12 +93,15 @@ fn one_word(command: &[OsString]) -> Option<String> {
     let line = command[0].to_str()?;
     let first = line.split_whitespace().next()?;
     let is_program = !first.contains('/') || Path::new(first).is_file();
-    let has_several = line.trim() != first || line.contains(['|', '&', ';', '<', '>', '`']);
-    if !has_several || !is_program {
+    let has_several = line.trim() != first || line.contains(['|', '&', ';', '<', '>', '`', '(']);
+    let sets_variable = is_assignment(first) && command.len() > 1;
+    if !has_several || !is_program || sets_variable {
         return None;
     }
-    let shell = in_shell(line);
-    if line.contains(['|', '&', ';', '<', '>', '(', '`', '$', '*', '?', '\n', '\'', '"'])
+    let own = shells_own(first);
+    let shell = in_shell(own.map_or("sh", |(shell, _)| shell), line);
+    if own.is_some()
+        || line.contains(['|', '&', ';', '<', '>', '(', '`', '$', '*', '?', '\n', '\'', '"'])
         || is_assignment(first)
     {
         return Some(format!("; a command line in one word needs a shell: {shell}"));
@@ -75,8 +111,14 @@ fn one_word(command: &[OsString]) -> Option<String> {
     Some(format!("; give the words apart, -- {words}, or to a shell, {shell}"))
 }
 
-fn in_shell(script: &str) -> String {
-    format!("-- sh -c {}", shown(&[script]))
+fn in_shell(shell: &str, script: &str) -> String {
+    format!("-- {shell} -c {}", shown(&[script]))
+}
+
+/// The shell that does this by itself, and what is missing after it in a script.
+fn shells_own(word: &str) -> Option<(&'static str, &'static str)> {
+    let (_, shell, rest) = SHELLS_OWN.iter().find(|(own, ..)| own.contains(&word))?;
+    Some((shell, rest))
 }
 
 fn shown(words: &[impl AsRef<OsStr>]) -> String {
@@ -98,15 +140,31 @@ fn no_such_word(command: &[OsString]) -> String {
     if command.len() == 1 && (program == "." || program == "..") {
         return "; it is a directory: name a program".to_owned();
     }
-    if let Some((_, shell, rest)) = SHELLS_OWN.iter().find(|(own, ..)| own.contains(&program)) {
-        let arguments = shown(&command[1..]);
-        let script = format!("{program}{}{arguments}{rest}", if arguments.is_empty() { "" } else { " " });
-        return format!("; it is the shell's own: use -- {shell} -c {}", shown(&[script]));
+    if let Some((shell, rest)) = shells_own(program) {
+        let script = format!("{}{rest}", script(program, command));
+        return format!("; it is the shell's own: use {}", in_shell(shell, &script));
+    }
+    if SYNTAX.contains(&program) {
+        return "; it is a part of the shell's syntax: give all of it to a shell, -- sh -c '...'".to_owned();
+    }
+    if program.contains('$') {
+        return VARIABLE.to_owned();
     }
     if Path::new(program).is_file() {
         return format!("; for the one in this directory use -- ./{}", shown(command));
     }
     " in PATH; an alias or a function of your shell is not a command".to_owned()
+}
+
+/// A command of the shell's as it is typed. Between `[[` and `]]`, quotes would change what it means.
+fn script(program: &str, command: &[OsString]) -> String {
+    let is_plain = |word: &OsString| !word.as_encoded_bytes().iter().any(|b| b" \t\n'\"\\$`;".contains(b));
+    let quoted = |word: &OsString| match program {
+        "[[" | "((" if is_plain(word) => word.to_string_lossy().into_owned(),
+        _ => shown(&[word]),
+    };
+    let words = command[1..].iter().map(quoted);
+    std::iter::once(program.to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a word is `NAME=VALUE`.
@@ -124,6 +182,9 @@ fn no_such_path(path: &Path) -> String {
     }
     if path.starts_with("~") {
         return "; a shell replaces ~ only outside of quotes".to_owned();
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&b'$') {
+        return VARIABLE.to_owned();
     }
     match std::env::current_dir() {
         Ok(here) if path.is_relative() => format!("; there is no such file in {}", Escaped::new(&here)),

@@ -52,11 +52,16 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
         find::without_advice(error);
         report::say(&error.to_string());
     }
+    let mut is_missing = false;
+    for dir in find::missing(args).filter(|_| !args.json) {
+        is_missing = true;
+        report::say(&format!("{}: there is no such directory", Escaped::new(dir)));
+    }
     for path in args.paths.iter().filter(|path| !args.json && !args.recursive && find::is_unknown(path, args))
     {
         report::say(&format!("{}: there is no such file, and no lock on it", Escaped::new(path)));
     }
-    if locks.is_empty() && errors.is_empty() && !args.json && io::stderr().is_terminal() {
+    if locks.is_empty() && errors.is_empty() && !is_missing && !args.json && io::stderr().is_terminal() {
         let what = if args.held { "no lock is held" } else { "no locks" };
         report::say(&format!("{what} {}", find::place(args)));
     }

@@ -15,6 +15,10 @@ use crate::exit::Exit;
 /// The options with a time. It may be negative, so clap takes the next word for it, whatever that is.
 const TIMES: [&str; 2] = ["--timeout", "--retry-delay"];
 
+/// The options whose value need not be text.
+const TAKE_PATHS: [&str; 8] =
+    ["--read", "--write", "--lock-dir", "--log", "--lock", "--html", "--trace", "--backup"];
+
 /// Reports a command line that cannot be used.
 #[must_use]
 pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
@@ -22,7 +26,7 @@ pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
     words.splice(..words.len().min(1), ["gtlock".into()]);
     let (problem, remedy) = time_in_pieces(&words).unwrap_or_else(|| {
         let remedy = habits::remedy(error, &words);
-        (problem(error, remedy.as_ref()), remedy)
+        (problem(error, remedy.as_ref(), &words), remedy)
     });
     let (subcommand, remedy) = match &remedy {
         None => (words.get(1), String::new()),
@@ -45,34 +49,55 @@ pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
     Exit::Failure
 }
 
-/// What is wrong, as clap has it, in one line.
-fn problem(error: &clap::Error, remedy: Option<&Remedy>) -> String {
-    if error.kind() == ErrorKind::MissingSubcommand {
-        return "no subcommand given; use run, try, update, status, clean or report, as in \
-                gtlock run --write state.json -- ./update.sh"
-            .to_owned();
-    }
-    if error.kind() == ErrorKind::InvalidValue
-        && let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-        && let Some(needs) = needs(option)
-    {
-        return needs;
-    }
-    if error.kind() == ErrorKind::MissingRequiredArgument
-        && let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg)
-        && let Some(lacks) = missing.first().and_then(|missing| lacks(missing))
-    {
-        return lacks.to_owned();
-    }
+/// What is wrong, in one line.
+fn problem(error: &clap::Error, remedy: Option<&Remedy>, words: &[OsString]) -> String {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Some(argument),
+        Some(ContextValue::Strings(arguments)) => arguments.first(),
+        _ => None,
+    };
+    let known = match error.kind() {
+        ErrorKind::MissingSubcommand => {
+            let subcommands = "use run, try, update, status, clean or report, as in gtlock run --write state.json -- ./update.sh";
+            Some(format!("no subcommand given; {subcommands}"))
+        }
+        ErrorKind::InvalidUtf8 => not_text(words),
+        ErrorKind::InvalidValue => argument.and_then(|argument| needs(argument)),
+        ErrorKind::MissingRequiredArgument => {
+            argument.and_then(|argument| lacks(argument)).map(str::to_owned)
+        }
+        ErrorKind::TooManyValues => argument.map(|argument| format!("{argument} takes no value")),
+        _ => None,
+    };
+    known.unwrap_or_else(|| as_clap_has_it(error, remedy))
+}
+
+fn as_clap_has_it(error: &clap::Error, remedy: Option<&Remedy>) -> String {
     let rendered = error.render().to_string();
     let message = rendered.split("\n\nUsage: ").next().unwrap_or_default();
     let message = message.split("\n\nFor more information").next().unwrap_or_default();
-    // Of clap's tips, one never helps here, and none where there is a remedy.
-    let unwanted = if remedy.is_some() { "tip: " } else { "tip: to pass " };
-    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let lines = lines.filter(|line| !line.starts_with(unwanted));
-    let message = lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ");
-    Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string()
+    let lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("tip: "));
+    let message =
+        lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ").replace("'[COMMAND]...'", "a command");
+    let message = Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string();
+    match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(similar)) if remedy.is_none() => format!("{message}; use {similar}"),
+        _ => message,
+    }
+}
+
+/// What is not text, though it had to be.
+fn not_text(words: &[OsString]) -> Option<String> {
+    let is_text = |word: &OsString| word.to_str().is_some();
+    let options = words.iter().take_while(|&word| word != "--");
+    let (before, word) = words.iter().zip(options.skip(1)).find(|(before, word)| {
+        !is_text(word) && !before.to_str().is_some_and(|option| TAKE_PATHS.contains(&option))
+    })?;
+    let (option, value) = match word.to_string_lossy().split_once('=') {
+        Some((option, _)) if option.starts_with("--") => (option.to_owned(), Escaped::new(word)),
+        _ => (before.to_string_lossy().into_owned(), Escaped::new(word)),
+    };
+    Some(format!("{option} needs text in UTF-8, which '{value}' is not"))
 }
 
 /// What it means that an argument is missing; clap shows them as `<FILTER>...`.
@@ -80,6 +105,8 @@ fn lacks(argument: &str) -> Option<&'static str> {
     match argument {
         "<FILE>" => Some("no file named; use gtlock update FILE -- FILTER"),
         "<FILTER>..." => Some("no filter to run; name it after --, as in gtlock update FILE -- jq ."),
+        "<PATH>..." => Some("--direct needs a file or directory, as in gtlock status --direct state.json"),
+        "<COMMAND>..." => Some("--max-hold needs a command to end; name it after --"),
         "--max-hold <TIME>" => Some("--kill-after needs --max-hold TIME: it counts from there"),
         _ => None,
     }

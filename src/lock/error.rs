@@ -159,6 +159,9 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     if error.raw_os_error().is_none() {
         return Error::io(path, error); // a link that gtlock itself does not follow
     }
+    if dir.is_virtual() {
+        return in_virtual_directory(path);
+    }
     let locks = path.ancestors().find(|path| path.ends_with("locks")).unwrap_or(path);
     match (error.kind(), dir.owner()) {
         (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(
@@ -176,6 +179,16 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
         ),
         _ => Error::io(path, error),
     }
+}
+
+/// The error for something that cannot be made in a file system of the kernel's own.
+pub fn in_virtual_directory(path: &Path) -> Error {
+    let dir = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(path);
+    let reason = format!(
+        "cannot be created: the kernel allows no new files in {}; keep the locks elsewhere with --lock-dir",
+        Escaped::new(dir)
+    );
+    Error::invalid(path, reason)
 }
 
 /// The error for something that is there and that this user may not open.
@@ -217,7 +230,8 @@ pub fn no_data_directory(data: &Path, dir: &Path) -> Error {
 /// The error for a lock directory that is a file, or below one.
 pub fn no_directory(locks: &Path) -> Error {
     let file = locks.ancestors().find(|path| path.exists()).unwrap_or(locks);
-    Error::invalid(file, "is not a directory; move it away, or choose another --lock-dir")
+    let remedy = if file.is_file() { "move it away, or choose" } else { "choose" };
+    Error::invalid(file, format!("is not a directory; {remedy} another --lock-dir"))
 }
 
 /// The error for bytes of a lock file that cannot be locked: by whom they had to be, and what to do where there are no such

@@ -5,7 +5,8 @@ use std::io;
 use std::path::Path;
 
 use super::error::{
-    Error, foreign, no_directory, not_a_lock_file, not_allowed, not_open, replaced_too_often,
+    Error, foreign, in_virtual_directory, no_directory, not_a_lock_file, not_allowed, not_open,
+    replaced_too_often,
 };
 use super::spot::Spot;
 use super::{Kind, Target, record};
@@ -103,7 +104,9 @@ fn open(spot: &Spot, kind: Kind, missing: Missing) -> io::Result<File> {
 
 fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
     if kind != Kind::LockFile {
-        return Error::io(lock, error);
+        let dir = spot.dir.as_ref().filter(|dir| dir.is_virtual());
+        let is_missing = dir.is_some_and(|dir| matches!(dir.stat_in(&spot.file), Ok(None)));
+        return if is_missing { in_virtual_directory(lock) } else { Error::io(lock, error) };
     }
     if let (io::ErrorKind::NotADirectory, Some(locks)) = (error.kind(), lock.parent()) {
         return no_directory(locks);

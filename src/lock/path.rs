@@ -84,6 +84,7 @@ impl<'a> Resolver<'a> {
             return Ok(Arc::clone(dir));
         }
         let dir = Dir::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound if self.will_have_locks(path, named) => inside_lock_dir(named),
             io::ErrorKind::NotFound => no_data_directory(named, path),
             io::ErrorKind::NotADirectory => {
                 Error::invalid(named, format!("{} is not a directory", Escaped::new(path)))
@@ -93,6 +94,18 @@ impl<'a> Resolver<'a> {
         let dir = Arc::new(dir);
         self.opened.insert(path.to_owned(), Arc::clone(&dir));
         Ok(dir)
+    }
+
+    /// Whether a directory that does not exist is one that gtlock would make for locks, with a lock named in it.
+    fn will_have_locks(&self, dir: &Path, named: &Path) -> bool {
+        match self.place {
+            Place::Itself => false,
+            Place::Beside => is_lock_dir(dir),
+            Place::Directory(locks) => {
+                is_lock_dir(dir)
+                    || dir == locks && named.extension().is_some_and(|extension| extension == "lock")
+            }
+        }
     }
 
     fn lock_file(&mut self, name: &Name, named: &Path) -> Result<Spot, Error> {

@@ -5,7 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Error, leads_nowhere, no_data_directory, no_directory, not_allowed, not_allowed_below};
+use super::error::{
+    Error, in_virtual_directory, leads_nowhere, no_data_directory, no_directory, not_allowed,
+    not_allowed_below,
+};
 use super::request::Place;
 use crate::sys::{self, Dir, FileId};
 
@@ -76,6 +79,9 @@ impl Spot {
     fn make_beside(&self, dir: &Dir, data: &Path) -> Result<(), Error> {
         let locks = self.path.parent().unwrap_or(&self.path);
         let above = locks.parent().unwrap_or(locks);
+        if dir.is_virtual() {
+            return Err(in_virtual_directory(above));
+        }
         dir.make_below(&LOCK_DIR, FOR_GIT).map_err(|e| {
             let link = [above, locks].into_iter().find(|path| is_dangling(path));
             match (link, e.kind(), dir.open_in(LOCK_DIR[0].as_ref())) {

@@ -50,10 +50,14 @@ pub use child::run;
 use linux::CLOCK;
 #[cfg(target_os = "linux")]
 pub use linux::Incoming;
+#[cfg(target_os = "linux")]
+use linux::is_virtual;
 #[cfg(not(target_os = "linux"))]
 use posix::CLOCK;
 #[cfg(not(target_os = "linux"))]
 pub use posix::Incoming;
+#[cfg(not(target_os = "linux"))]
+use posix::is_virtual;
 pub use replace::{file_size_limit, file_too_large, locate, pipe};
 pub use signals::{die_of, serve_as_process_1};
 pub use spawn::{become_command, is_command};

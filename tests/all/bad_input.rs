@@ -212,6 +212,71 @@ fn a_lock_file_named_as_data() {
 }
 
 #[test]
+fn a_lock_file_named_as_data_before_its_directory_is_there() {
+    let (dir, _) = data();
+    let said = "is inside a lock directory; name the data file that it guards";
+    unlockable(dir.path(), ".gastown/locks/state.json.lock", &[said]);
+    unlockable(dir.path(), "below/.gastown/locks/state.json.lock", &[said]);
+    refused(dir.path(), ["try", "--lock-dir=run", "--write", "run/state.json.lock"], &[said]);
+    let missing = ["its directory run does not exist; create it first"];
+    refused(dir.path(), ["try", "--lock-dir=run", "--write", "run/state.json"], &missing);
+    let missing = ["its directory .gastown/locks does not exist; create it first"];
+    refused(dir.path(), ["try", "--direct", "--write", ".gastown/locks/state.json.lock"], &missing);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_system_of_the_kernels_own() {
+    let (dir, _) = data();
+    let said = |kernels: &str| {
+        format!(
+            "cannot be created: the kernel allows no new files in {kernels}; keep the locks elsewhere with --lock-dir"
+        )
+    };
+    for kernels in ["/proc", "/proc/1", "/proc/self/fd", "/sys", "/sys/kernel"] {
+        let file = format!("{kernels}/x");
+        let beside = format!(" {kernels}/.gastown: {}", said(kernels));
+        refused(dir.path(), ["run", "--write", &file, "--", "touch", "ran"], &[&beside]);
+        refused(dir.path(), ["try", "--read", &file], &[&beside]);
+        refused(dir.path(), ["try", "--direct", "--write", &file], &[&said(kernels)]);
+        let locks = format!("{file}/locks");
+        refused(dir.path(), ["try", "--write", "state.json", "--lock-dir", &locks], &[&said(kernels)]);
+    }
+    let mut request = gtlock();
+    request.args(["run", "--lock-dir", "locks", "--write", "/proc/version", "--", "echo", "ran"]);
+    request.current_dir(dir.path()).assert().success().stdout("ran\n").stderr("");
+    let mut request = gtlock();
+    request.args(["run", "--direct", "--write", "/proc/version", "--", "echo", "ran"]);
+    request.assert().success().stdout("ran\n").stderr("");
+}
+
+#[test]
+fn a_device_or_a_fifo_is_data_like_any_other_but_no_place_for_locks() {
+    let (dir, _) = data();
+    assert!(Command::new("mkfifo").arg(dir.path().join("fifo")).status().expect("it runs").success());
+    for arguments in [
+        &["--write", "fifo"][..],
+        &["--direct", "--write", "fifo"],
+        &["--lock-dir=locks", "--write", "/dev/null"],
+        &["--direct", "--write", "/dev/null"],
+    ] {
+        let mut request = gtlock();
+        request.arg("run").args(arguments).args(["--", "echo", "ran"]).current_dir(dir.path());
+        request.assert().success().stdout("ran\n").stderr("");
+    }
+    refused(
+        dir.path(),
+        ["try", "--lock-dir=/dev/null", "--write", "x"],
+        &["/dev/null: is not a directory; choose another --lock-dir"],
+    );
+    refused(
+        dir.path(),
+        ["update", "fifo", "--", "cat"],
+        &["fifo: is a FIFO; only a regular file can be replaced"],
+    );
+}
+
+#[test]
 fn something_else_in_the_place_of_a_lock_file() {
     let (dir, data) = data();
     let locks = lock_file(&data).parent().expect("a directory").to_owned();

@@ -232,6 +232,6 @@ fn it_does_not_go_with_a_lock_directory() {
     }
     assert!(!file.exists() && !locks.exists());
     gtlock().args(["status", "--direct"]).assert().code(125).stderr(
-        "gtlock: the following required arguments were not provided: <PATH>... (see gtlock status --help)\n",
+        "gtlock: --direct needs a file or directory, as in gtlock status --direct state.json (see gtlock status --help)\n",
     );
 }

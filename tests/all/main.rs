@@ -16,6 +16,7 @@ mod common;
 
 mod bad_input;
 mod clean;
+mod commands;
 #[cfg(target_os = "linux")]
 mod completion;
 #[cfg(target_os = "linux")]

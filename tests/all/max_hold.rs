@@ -10,7 +10,7 @@ use crate::common::{
 use predicates::prelude::*;
 
 /// What is said when the time of a command is up.
-const SAID: &str = "gtlock: the command is ended, since it has held the lock for 50ms (--max-hold)\n";
+const SAID: &str = "gtlock: stopping the command after 50ms (--max-hold)\n";
 
 /// A shell script under gtlock that never ends by itself: it gets an end of standard input from nobody.
 fn too_long(options: &[&str], script: &str, data: &Path) -> (Option<i32>, String, Duration) {
@@ -134,12 +134,12 @@ fn a_limit_needs_a_command_that_gtlock_waits_for() {
     let (_dir, data) = data();
     for (arguments, why) in [
         (&["run", "--max-hold=1s", "--no-fork", "--write=f", "--", "true"][..], "--no-fork"),
-        (&["run", "--max-hold=1s", "--write-fd=1"], "COMMAND"),
-        (&["try", "--max-hold=1s", "--write=f"], "COMMAND"),
+        (&["run", "--max-hold=1s", "--write-fd=1"], "needs a command"),
+        (&["try", "--max-hold=1s", "--write=f"], "needs a command"),
         (&["run", "--kill-after=1s", "--write=f", "--", "true"], "--max-hold"),
         (&["run", "--max-hold=0", "--write=f", "--", "true"], "give a time above 0"),
         (&["run", "--max-hold=soon", "--write=f", "--", "true"], "give a time like"),
-        (&["run", "--max-hold=-1s", "--write=f", "--", "true"], "--max-hold"),
+        (&["run", "--max-hold=-1s", "--write=f", "--", "true"], "give a time above 0"),
     ] {
         let mut command = gtlock();
         command.current_dir(data.parent().expect("a directory")).args(arguments);

@@ -1,7 +1,7 @@
 //! Slips: what people type who know flock(1), another tool, or half of gtlock. Each gets one line with what to
 //! type, and the help to see.
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::common::{assert_free, data, gtlock, process, snapshot, to_its_end};
@@ -149,6 +149,8 @@ fn other_tools_names_of_subcommands_are_known() {
         corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
     }
     for (typed, said) in [
+        ("timeline", "'timeline'; use gtlock report (see gtlock report --help)"),
+        ("history a.log b.log", "'history'; use gtlock report a.log b.log (see gtlock report --help)"),
         ("sponge state.json", "'sponge'; use gtlock update (see gtlock update --help)"),
         ("exec", "'exec'; use gtlock run (see gtlock run --help)"),
         (
@@ -173,6 +175,26 @@ fn other_tools_names_of_subcommands_are_known() {
 }
 
 #[test]
+fn a_file_to_be_removed_is_answered_with_the_directory_of_its_lock() {
+    let (dir, _) = data();
+    fs::create_dir_all(dir.path().join("below/.gastown/locks")).expect("it can be made");
+    for (typed, instead) in [
+        ("rm state.json", "clean .gastown/locks"),
+        ("delete below/x below/y", "clean below/.gastown/locks"),
+        ("prune below", "clean below/.gastown/locks"),
+        ("rm --dry-run below/.gastown/locks/x.lock", "clean --dry-run below/.gastown/locks"),
+        ("rm -R below", "clean -R below"),
+        ("remove --lock-dir locks", "clean --lock-dir locks"),
+    ] {
+        corrected(dir.path(), &format!("gtlock {typed}"), &format!("gtlock {instead}"));
+    }
+    fs::write(dir.path().join("below/x"), "").expect("it can be written");
+    let said = "below/x: is not a directory named .gastown/locks; use below/.gastown/locks, or --lock-dir DIR for one of another \
+                name\n";
+    refused_to_look(dir.path(), &["clean", "below/x"], said);
+}
+
+#[test]
 fn each_option_says_what_it_needs() {
     let (dir, _) = data();
     for (typed, said) in [
@@ -184,29 +206,20 @@ fn each_option_says_what_it_needs() {
         ("run --write-fd", "--write-fd needs the number of an open descriptor, such as 9"),
         ("run --log --write F -- x", "--log needs a file, such as locks.log"),
         ("run --kill-after 1 --write F -- x", "--kill-after needs --max-hold TIME: it counts from there"),
-        (
-            "run --max-hold x --write F -- x",
-            "invalid value 'x' for '--max-hold <TIME>': not a time; give a time like 30s, 5m or 2.5",
-        ),
         ("run --write F --- x", "unexpected argument '---' found; the command goes after --"),
         ("run --write F -E -- x", "--conflict-exit-code needs an exit status, such as 0"),
-        (
-            "run --write F -E x -- x",
-            "invalid value 'x' for '--conflict-exit-code <N>': not an exit status; give a number from 0 to 255",
-        ),
-        (
-            "run --write-fd lockfile",
-            "invalid value 'lockfile' for '--write-fd <N>': not the number of a descriptor, such as 9 after 9>FILE; a \
-             file goes after --write or --read",
-        ),
-        (
-            "run --timeout 1M --write F -- x",
-            "invalid value '1M' for '--timeout <TIME>': M would be months, 1m is a minute; give a time like 5s, \
-             '1m 30s' or 2.5, 0 to wait for ever, -1 not to wait",
-        ),
+        ("run --max-hold 1m --write-fd 1", "--max-hold needs a command to end; name it after --"),
+        ("run --slot 4 --read F -- x", "unexpected argument '--slot' found; use --slots"),
+        ("run --fd 9", "unexpected argument '--fd' found; use --write-fd N or --read-fd N"),
+        ("run --quiet=yes --write F -- x", "--quiet takes no value"),
+        ("run --unlock-fd 9 -- x", "the argument '--unlock-fd <N>' cannot be used with a command"),
     ] {
         refused(dir.path(), &format!("gtlock {typed}"), &format!("{said} (see gtlock run --help)"));
     }
+    let said = "--direct needs a file or directory, as in gtlock status --direct state.json (see gtlock status --help)";
+    refused(dir.path(), "gtlock status --direct", said);
+    let said = "--max-hold needs a command to end; name it after -- (see gtlock try --help)";
+    refused(dir.path(), "gtlock try --max-hold 1s --write F", said);
     for (typed, said) in [
         ("update", "no file named; use gtlock update FILE -- FILTER"),
         ("update F", "no filter to run; name it after --, as in gtlock update FILE -- jq ."),
@@ -241,6 +254,59 @@ fn each_option_says_what_it_needs() {
         ),
     ] {
         refused(dir.path(), &format!("gtlock {typed}"), &format!("unexpected argument {said} --help)"));
+    }
+}
+
+#[test]
+fn each_value_that_is_none_says_what_to_give_instead() {
+    let (dir, _) = data();
+    for (typed, said) in [
+        (
+            "run --max-hold x --write F -- x",
+            "invalid value 'x' for '--max-hold <TIME>': not a time; give a time like 30s, 5m or 2.5",
+        ),
+        (
+            "run --write F -E x -- x",
+            "invalid value 'x' for '--conflict-exit-code <N>': not an exit status; give a number from 0 to 255",
+        ),
+        (
+            "run --write-fd lockfile",
+            "invalid value 'lockfile' for '--write-fd <N>': not the number of a descriptor, such as 9 after 9>FILE; a \
+             file goes after --write or --read",
+        ),
+        (
+            "run --timeout 1M --write F -- x",
+            "invalid value '1M' for '--timeout <TIME>': M would be months, 1m is a minute; give a time like 5s, \
+             '1m 30s' or 2.5, 0 to wait for ever, -1 not to wait",
+        ),
+        (
+            "run --timeout 5x --write F -- x",
+            "invalid value '5x' for '--timeout <TIME>': no unit is called x; give a time like 5s, '1m 30s' or 2.5, 0 \
+             to wait for ever, -1 not to wait",
+        ),
+        (
+            "run --timeout 1:30 --write F -- x",
+            "invalid value '1:30' for '--timeout <TIME>': not a time; give a time like 5s, '1m 30s' or 2.5, 0 to wait \
+             for ever, -1 not to wait",
+        ),
+        (
+            "run --max-hold -1 --write F -- x",
+            "invalid value '-1' for '--max-hold <TIME>': give a time above 0",
+        ),
+        (
+            "run --max-hold 1m --kill-after -1 --write F -- x",
+            "invalid value '-1' for '--kill-after <TIME>': not a time; give a time like 10ms or 0.5",
+        ),
+        (
+            r"run --write $(printf '\377') --label $(printf 'a\377') -- x",
+            r"--label needs text in UTF-8, which 'a\xff' is not",
+        ),
+        (
+            r"run --timeout=$(printf '\377') --write F -- x",
+            r"--timeout needs text in UTF-8, which '--timeout=\xff' is not",
+        ),
+    ] {
+        refused(dir.path(), &format!("gtlock {typed}"), &format!("{said} (see gtlock run --help)"));
     }
 }
 
@@ -286,101 +352,6 @@ fn every_help_begins_with_examples_that_work() {
             to_its_end(shell).assert().success().stderr("");
         }
     }
-}
-
-#[test]
-fn commands_that_are_the_shells_own_or_one_word_or_no_program_get_their_remedy() {
-    let (dir, data) = data();
-    let here = fs::canonicalize(dir.path()).expect("it is there");
-    let script = |name: &str, content: &str, mode: u32| {
-        let path = dir.path().join(name);
-        fs::write(&path, content).expect("it can be written");
-        fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("it is ours");
-    };
-    script("plain.sh", "echo ran", 0o644);
-    script("plain.py", "print()", 0o644);
-    script("perl", "#!/usr/bin/perl -w\n", 0o644);
-    script("bad", "#!/nonsense/sh\n", 0o755);
-    script("dos", "#!/bin/sh\r\n", 0o755);
-    symlink("nowhere", dir.path().join("dangling")).expect("it can be made");
-    fs::create_dir(dir.path().join("dir")).expect("it can be made");
-    let missing = format!("command not found; there is no such file in {}", here.display());
-    for (code, typed, said) in [
-        (127, "cd d", "cd: command not found; it is the shell's own: use -- sh -c 'cd d && ...'"),
-        (
-            127,
-            "export X=1",
-            "export: command not found; it is the shell's own: use -- sh -c 'export X=1 && ...'",
-        ),
-        (
-            127,
-            "source env",
-            "source: command not found; it is the shell's own: use -- bash -c 'source env && ...'",
-        ),
-        (127, ". ./env", ".: command not found; it is the shell's own: use -- sh -c '. ./env && ...'"),
-        (127, ".", ".: command not found; it is a directory: name a program"),
-        (126, "./dir", "./dir: cannot be run: it is a directory; name a program"),
-        (127, "exit 3", "exit: command not found; it is the shell's own: use -- sh -c 'exit 3'"),
-        (127, "ll", "ll: command not found in PATH; an alias or a function of your shell is not a command"),
-        (127, "X=1 true", "X=1: command not found; to set a variable use -- env X=1 true"),
-        (
-            127,
-            "'echo hi'",
-            "echo hi: command not found; give the words apart, -- echo hi, or to a shell, -- sh -c 'echo hi'",
-        ),
-        (
-            127,
-            "'cat ./x y' z",
-            "cat ./x y: command not found; give the words apart, -- cat ./x y z, or to a shell, -- sh -c 'cat ./x y'",
-        ),
-        (
-            127,
-            "'a | b'",
-            "a | b: command not found; a command line in one word needs a shell: -- sh -c 'a | b'",
-        ),
-        (
-            127,
-            "'X=1 b'",
-            "X=1 b: command not found; a command line in one word needs a shell: -- sh -c 'X=1 b'",
-        ),
-        (
-            127,
-            "./plain.sh' x'",
-            "./plain.sh x: command not found; give the words apart, -- ./plain.sh x, or to a shell, -- sh -c './plain.sh x'",
-        ),
-        (127, "''", "'': command not found; it is an empty word: is a variable unset?"),
-        (127, "-x", "-x: command not found; gtlock's own options go before the --"),
-        (127, "plain.sh a", "plain.sh: command not found; for the one in this directory use -- ./plain.sh a"),
-        (127, "./x.sh", &format!("./x.sh: {missing}")),
-        (127, "'./no such'", &format!("./no such: {missing}")),
-        (127, "/nonsense/x.sh", "/nonsense/x.sh: command not found; there is no such file"),
-        (127, "'~/x.sh'", "~/x.sh: command not found; a shell replaces ~ only outside of quotes"),
-        (127, "./dangling", "./dangling: command not found; it is a symbolic link that leads nowhere"),
-        (127, "./bad", "./bad: cannot be run: its interpreter was not found: /nonsense/sh"),
-        (
-            127,
-            "./dos",
-            "./dos: cannot be run: its interpreter was not found; its first line ends in a carriage return, as on Windows: remove those of the file",
-        ),
-    ] {
-        refused_command(dir.path(), code, typed, said);
-        assert_free(&data);
-    }
-    for (typed, remedy) in [
-        ("./plain.sh", "chmod +x ./plain.sh, or run it as -- sh ./plain.sh"),
-        ("./plain.py", "chmod +x ./plain.py, or run it as -- python3 ./plain.py"),
-        ("./perl", "chmod +x ./perl, or run it as -- /usr/bin/perl ./perl"),
-    ] {
-        let said =
-            format!("{typed}: cannot be run: Permission denied (os error 13); make it executable, {remedy}");
-        refused_command(dir.path(), 126, typed, &said);
-    }
-}
-
-fn refused_command(dir: &Path, code: i32, typed: &str, said: &str) {
-    let mut shell = process("sh");
-    shell.args(["-c", &format!("gtlock run --write state.json -- {typed}")]).current_dir(dir);
-    to_its_end(shell).assert().code(code).stdout("").stderr(format!("gtlock: {said}\n"));
 }
 
 #[test]
@@ -449,4 +420,19 @@ fn clean_says_where_the_locks_are_and_which_directory_is_missing() {
     let mut request = gtlock();
     request.arg("clean").current_dir(dir.path().join(".gastown"));
     request.assert().success().stdout("removed 0 lock files, 0 held\n").stderr("");
+}
+
+#[test]
+fn a_directory_that_is_not_there_to_look_into_is_mentioned() {
+    let (dir, _) = data();
+    for arguments in [&["-R", "nodir"][..], &["--lock-dir", "nodir"], &["nodir/.gastown/locks"]] {
+        let status = |more: &[&str]| {
+            let mut request = gtlock();
+            request.arg("status").args(more).args(arguments).current_dir(dir.path());
+            request.assert().success()
+        };
+        let missing = arguments[arguments.len() - 1];
+        status(&[]).stdout("").stderr(format!("gtlock: {missing}: there is no such directory\n"));
+        status(&["--json"]).stderr("");
+    }
 }

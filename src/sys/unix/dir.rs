@@ -54,6 +54,11 @@ impl Dir {
         Ok(here)
     }
 
+    /// Whether it is in a file system of the kernel's own, such as `/proc`, in which programs can create no files.
+    pub fn is_virtual(&self) -> bool {
+        super::is_virtual(&self.0)
+    }
+
     /// The user that the directory belongs to.
     pub fn owner(&self) -> io::Result<u32> {
         Ok(fstat(&self.0)?.st_uid)

@@ -14,6 +14,7 @@ use nix::fcntl::AtFlags;
 use nix::libc::{self, siginfo_t};
 use nix::sched::{CloneFlags, clone};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::statfs::{self, FsType, fstatfs};
 use nix::sys::time::TimeSpec;
 use nix::sys::wait::waitpid;
 use nix::time::ClockId;
@@ -152,6 +153,21 @@ pub fn stat(dir: impl AsFd, path: &Path, flags: AtFlags) -> Option<io::Result<St
             may_have_record: stat.stx_size > 0,
         }),
     })
+}
+
+/// Whether a directory is in a file system of the kernel's own, in which programs can create no files.
+pub fn is_virtual(dir: impl AsFd) -> bool {
+    const VIRTUAL: [FsType; 8] = [
+        statfs::PROC_SUPER_MAGIC,
+        statfs::SYSFS_MAGIC,
+        statfs::DEVPTS_SUPER_MAGIC,
+        statfs::CGROUP_SUPER_MAGIC,
+        statfs::CGROUP2_SUPER_MAGIC,
+        statfs::DEBUGFS_MAGIC,
+        statfs::TRACEFS_MAGIC,
+        statfs::SECURITYFS_MAGIC,
+    ];
+    fstatfs(dir).is_ok_and(|found| VIRTUAL.contains(&found.filesystem_type()))
 }
 
 /// A list of strings as execve(2) takes it.

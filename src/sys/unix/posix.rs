@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -48,6 +49,11 @@ const HANDLED: [Signal; 18] = [
 
 /// The clock by which a command's time is measured.
 pub const CLOCK: ClockId = ClockId::CLOCK_MONOTONIC;
+
+/// Nothing is known of such file systems here.
+pub fn is_virtual(_: impl AsFd) -> bool {
+    false
+}
 
 /// The signals that this process gets, noted until they are asked for.
 #[derive(Debug)]

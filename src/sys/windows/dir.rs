@@ -61,6 +61,12 @@ impl Dir {
         Ok(())
     }
 
+    /// There are no such file systems here.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn is_virtual(&self) -> bool {
+        false
+    }
+
     /// Users have no numbers here.
     #[expect(clippy::unused_self, reason = "same signature on every system")]
     pub fn owner(&self) -> io::Result<u32> {
