@@ -1,11 +1,11 @@
 //! Every command in the README and in `docs/` does what it shows.
 //!
-//! Each block marked `sh` is run by bash, those of the README by zsh and fish too, in a scratch directory, with gtlock first on the path. What it
-//! prints is compared with the `text` block that follows it at once. Comments before the block can say
-//! `needs: PROGRAM` (without which it is skipped), `can: COMMAND` (likewise, if that fails), `varies: TEXT, TEXT`
-//! (parts of the output that stand for any other) and `in: repository` (where to run it, in place of the scratch
-//! directory). A block with a comment `file: NAME` is put there under that name for the blocks that follow
-//! under the same heading.
+//! Each block marked `sh` is run in a scratch directory, with gtlock first on the path: by bash and zsh, those of the
+//! README by fish too, those of `docs/` by sh. What it prints is compared with the `text` block that follows it at once.
+//! Comments before the block can say `needs: PROGRAM` (without which it is skipped), `can: COMMAND` (likewise, if that
+//! fails), `varies: TEXT, TEXT` (parts of the output that stand for any other) and `in: repository` (where to run it,
+//! in place of the scratch directory). A block with a comment `file: NAME` is put there under that name for the blocks
+//! that follow under the same heading.
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -102,21 +102,33 @@ fn every_sh_block_prints_what_it_shows() {
     failed.into_iter().for_each(check);
 }
 
+#[test]
+fn no_block_has_a_comment_that_zsh_would_take_for_words() {
+    for block in blocks().into_iter().filter(|block| block.label == "sh") {
+        let comment =
+            block.body.lines().find(|line| line.trim_start().starts_with("# ") || line.contains(" # "));
+        assert_eq!(comment, None, "{}:{}", block.file, block.line);
+    }
+}
+
 fn check(block: &Block) {
     if let Some(difference) = difference(block) {
         panic!("{}:{}: {difference}", block.file, block.line);
     }
 }
 
-/// The shells that a block is pasted into, with their arguments for a script.
+/// The shells that a block is pasted into, with their arguments for a script. Those of `docs/` are POSIX sh.
 fn shells(block: &Block) -> impl Iterator<Item = &'static [&'static str]> {
-    const SHELLS: [&[&str]; 3] = [
-        &["bash", "-euo", "pipefail", "-c"],
-        &["zsh", "-feuo", "pipefail", "-c"],
-        &["fish", "--no-config", "-c"],
-    ];
-    let count = if block.file == "README.md" { SHELLS.len() } else { 1 };
-    SHELLS.into_iter().take(count).filter(|shell| shell[0] == "bash" || is_installed(shell[0]))
+    const BASH: &[&str] = &["bash", "-euo", "pipefail", "-c"];
+    const ZSH: &[&str] = &["zsh", "-feuo", "pipefail", "-c"];
+    const FISH: &[&str] = &["fish", "--no-config", "-c"];
+    const SH: &[&str] = &["sh", "-euc"];
+    let shells: &[_] = match block.file {
+        "README.md" => &[BASH, ZSH, FISH],
+        file if file.starts_with("docs/") => &[BASH, ZSH, SH],
+        _ => &[BASH, ZSH],
+    };
+    shells.iter().copied().filter(|shell| is_installed(shell[0]))
 }
 
 /// What a block does that it does not show, if anything.
