@@ -77,6 +77,9 @@ fn with_advice(error: Error) -> Error {
             );
             Error::Invalid { path, reason }
         }
+        Error::Io { path, error } if error.kind() == io::ErrorKind::NotADirectory => {
+            Error::Invalid { path, reason: "is not a directory".to_owned() }
+        }
         error => error,
     }
 }

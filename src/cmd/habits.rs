@@ -59,12 +59,26 @@ const SUBCOMMANDS: [(&[&str], Means); 13] = [
 ];
 
 /// Options of flock(1) and others that the subcommands do not have, for when no whole command can be given.
-const OPTIONS: [(&[&str], &[&str], &str); 19] = [
-    (LOCKING, &["-n", "--nb", "--nonblock"], "use gtlock try, which does not wait"),
-    (LOCKING, &["-w", "--wait"], "use gtlock run --timeout TIME, which waits no longer than that"),
+const OPTIONS: &[(&[&str], &[&str], &str)] = &[
+    (LOCKING, &["-n", "--nb", "--nonblock", "--try"], "use gtlock try, which does not wait"),
+    (
+        LOCKING,
+        &["-w", "--wait", "-t"],
+        "use gtlock run --timeout TIME, which waits no longer than that; a file to write goes after --write",
+    ),
     (LOCKING, &["--timeout"], "gtlock try does not wait, gtlock run does"),
+    (
+        LOCKING,
+        &["-i", "--attempts", "--interval", "--retries", "--retry"],
+        "gtlock waits in the kernel, and needs no retries; --timeout TIME ends the wait",
+    ),
     (LOCKING, &["-e", "-x", "--exclusive"], "a file to write goes after --write"),
-    (LOCKING, &["-s", "--shared"], "a file to read goes after --read"),
+    (LOCKING, &["-r", "-s", "--shared"], "a file to read goes after --read"),
+    (
+        LOCKING,
+        &["-f", "--file", "--lock", "--lock-file", "--lockfile"],
+        "a file goes after --write or --read",
+    ),
     (LOCKING, &["-u", "--unlock"], "use --unlock-fd N"),
     (LOCKING, &["--fd"], "use --write-fd N or --read-fd N"),
     (&["try"], &["--max-waiters"], "gtlock try never waits; gtlock run does"),
@@ -73,16 +87,37 @@ const OPTIONS: [(&[&str], &[&str], &str); 19] = [
         &["-j", "--jobs", "--permits", "--count"],
         "use --read FILE --slots N, which at most N hold at once",
     ),
-    (&["update"], &["--slots", "--take"], "a file is rewritten by one at a time"),
-    (LOCKING, &["-c", "--command"], "a command goes after --, as in -- sh -c 'COMMAND'"),
+    (
+        LOCKING,
+        &["-k", "--expire", "--lease", "--max-runtime", "--max-time", "--ttl"],
+        "use --max-hold TIME, which ends a command that holds its locks for longer",
+    ),
+    (LOCKING, &["--id", "--name", "--tag"], "use --label TEXT"),
+    (LOCKING, &["-c", "--cmd", "--command"], "a command goes after --, as in -- sh -c 'COMMAND'"),
+    (LOCKING, &["-C", "--chdir", "--cwd"], "use -- sh -c 'cd DIR && COMMAND'"),
+    (LOCKING, &["--env"], "use -- env NAME=VALUE COMMAND"),
+    (LOCKING, &["--user"], "use -- sudo -u USER COMMAND"),
+    (LOCKING, &["--dry-run"], "use gtlock try --write FILE, which only tests the lock"),
+    (LOCKING, &["--force"], "a lock ends with its holder; gtlock status shows who that is"),
+    (LOCKING, &["--json"], "use gtlock status --json FILE"),
     (LOCKING, &["--fcntl"], "gtlock takes flock(2) locks only; fcntl(2) locks do not exclude them"),
     (LOOKING, &["-r", "--recurse"], "use -R, which finds every .gastown/locks below a directory"),
     (LOOKING, &["-a", "--all"], "use -R, which finds every .gastown/locks below a directory"),
+    (&["status", "report"], &["-j", "-o", "--csv", "--format", "--output"], "use --json"),
     (&["status"], &["-w", "--watch"], "use watch gtlock status"),
+    (&["status"], &["-q", "--quiet"], "use gtlock try -q --write FILE, which only tests the lock"),
     (&["status"], &["--read", "--write"], "name the file alone, as in gtlock status FILE"),
+    (&["update"], &["--slots", "--take"], "a file is rewritten by one at a time"),
     (&["update"], &["-i", "--in-place"], "update always rewrites the file itself"),
+    (&["update"], &["-b", "--suffix"], "use --backup SUFFIX"),
+    (&["update"], &["--check", "--diff"], "use --dry-run"),
     (&["update"], &["--read", "--write"], "name the file alone, as in gtlock update FILE -- FILTER"),
-    (&["clean"], &["-f", "--force"], "clean removes only what nobody holds, which needs no force"),
+    (
+        &["clean"],
+        &["-f", "-y", "--force", "--older-than", "--stale", "--yes"],
+        "clean removes only what nobody holds, which needs no option",
+    ),
+    (&["run", "try", "update", "status", "clean", "report"], &["-V", "--version"], "use gtlock --version"),
 ];
 
 const LOOKING: &[&str] = &["status", "clean"];

@@ -81,7 +81,7 @@ fn as_clap_has_it(error: &clap::Error, remedy: Option<&Remedy>) -> String {
         lines.collect::<Vec<_>>().join("; ").replace(":; ", ": ").replace("'[COMMAND]...'", "a command");
     let message = Escaped::new(message.strip_prefix("error: ").unwrap_or(&message)).to_string();
     match error.get(ContextKind::SuggestedArg) {
-        Some(ContextValue::String(similar)) if remedy.is_none() => format!("{message}; use {similar}"),
+        Some(ContextValue::String(similar)) if remedy.is_none() => format!("{message}; there is {similar}"),
         _ => message,
     }
 }

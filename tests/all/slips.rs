@@ -209,7 +209,20 @@ fn each_option_says_what_it_needs() {
         ("run --write F --- x", "unexpected argument '---' found; the command goes after --"),
         ("run --write F -E -- x", "--conflict-exit-code needs an exit status, such as 0"),
         ("run --max-hold 1m --write-fd 1", "--max-hold needs a command to end; name it after --"),
-        ("run --slot 4 --read F -- x", "unexpected argument '--slot' found; use --slots"),
+        ("run --slot 4 --read F -- x", "unexpected argument '--slot' found; there is --slots"),
+        (
+            "run -w F -- x",
+            "unexpected argument '-w' found; use gtlock run --timeout TIME, which waits no longer than that; a file to \
+             write goes after --write",
+        ),
+        ("run --lock F -- x", "unexpected argument '--lock' found; a file goes after --write or --read"),
+        (
+            "run --ttl 5 --write F -- x",
+            "unexpected argument '--ttl' found; use --max-hold TIME, which ends a command that holds its locks for longer",
+        ),
+        ("run --name me --write F -- x", "unexpected argument '--name' found; use --label TEXT"),
+        ("run -C d --write F -- x", "unexpected argument '-C' found; use -- sh -c 'cd DIR && COMMAND'"),
+        ("run -V", "unexpected argument '-V' found; use gtlock --version"),
         ("run --fd 9", "unexpected argument '--fd' found; use --write-fd N or --read-fd N"),
         ("run --quiet=yes --write F -- x", "--quiet takes no value"),
         ("run --unlock-fd 9 -- x", "the argument '--unlock-fd <N>' cannot be used with a command"),
@@ -241,8 +254,11 @@ fn each_option_says_what_it_needs() {
         ),
         (
             "clean -f",
-            "'-f' found; clean removes only what nobody holds, which needs no force (see gtlock clean",
+            "'-f' found; clean removes only what nobody holds, which needs no option (see gtlock clean",
         ),
+        ("status --format json", "'--format' found; use --json (see gtlock status"),
+        ("report --csv", "'--csv' found; use --json (see gtlock report"),
+        ("update --diff F -- cat", "'--diff' found; use --dry-run (see gtlock update"),
         (
             "status --write F",
             "'--write' found; name the file alone, as in gtlock status FILE (see gtlock status",
