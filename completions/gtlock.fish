@@ -131,5 +131,5 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run; and not __fish_gtlock
 complete -c gtlock -n "__fish_gtlock_using_subcommand run; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
 complete -c gtlock -n "__fish_gtlock_using_subcommand try; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'
-complete -c gtlock -n "__fish_gtlock_using_subcommand update; and not __fish_gtlock_has_command" -f -a -- -d 'The command follows'
+complete -c gtlock -n "__fish_gtlock_using_subcommand update; and not __fish_gtlock_has_command" -F -a -- -d 'The command follows'
 complete -c gtlock -n "__fish_gtlock_using_subcommand update; and __fish_gtlock_has_command" -f -a '(__fish_gtlock_command)'

@@ -192,6 +192,10 @@ fn names_with_spaces_stay_one_word() {
             ("gtlock run --write 'my f\t", "<run><--write><my file>"),
             ("gtlock try --read my\\ f\t-q", "<try><--read><my file><-q>"),
             ("gtlock run --lock-dir m\t", "<run><--lock-dir><my dir>"),
+            ("gtlock update my\\ f\t", "<update><my file>"),
+            ("gtlock report --since 1h my\\ f\t", "<report><--since><1h><my file>"),
+            ("gtlock report --html my\\ f\t", "<report><--html><my file>"),
+            ("gtlock run --log my\\ f\t", "<run><--log><my file>"),
             ("gtlock status my\\ f\t", "<status><my file>"),
             ("gtlock clean my\\ d\t", "<clean><my dir>"),
         ] {
@@ -226,6 +230,12 @@ fn times_descriptors_and_codes_are_not_completed() {
             "--unlock-fd",
             "-E",
             "--conflict-exit-code",
+            "--slots",
+            "--take",
+            "--max-waiters",
+            "--max-hold",
+            "--kill-after",
+            "--label",
         ] {
             let line = session.line(&format!("gtlock run {option} 5\t"));
             assert_eq!(line, format!("<run><{option}><5>"), "{shell}");
@@ -236,9 +246,13 @@ fn times_descriptors_and_codes_are_not_completed() {
 #[test]
 fn after_the_dashes_come_commands_and_their_own_completion() {
     in_each_shell(|shell, session| {
-        for subcommand in ["run", "try"] {
-            let before = format!("gtlock {subcommand} --write x -- ");
-            let shown = format!("<{subcommand}><--write><x><--><tabtest>");
+        for (arguments, words) in [
+            ("run --write x", "<run><--write><x>"),
+            ("try -q --read x", "<try><-q><--read><x>"),
+            ("update x", "<update><x>"),
+        ] {
+            let before = format!("gtlock {arguments} -- ");
+            let shown = format!("{words}<--><tabtest>");
             assert_eq!(session.line(&format!("{before}tabte\t")), shown, "{shell}");
             assert_eq!(
                 session.line(&format!("{before}tabtest ow\t")),

@@ -106,8 +106,9 @@ fn zsh(script: &str, names: &Names) -> String {
 fn fish(script: &str, names: &Names) -> String {
     let for_command = |command: &String| {
         let using = format!("__fish_gtlock_using_subcommand {command}");
+        let files = if names.paths.contains(command) { "-F" } else { "-f" };
         format!(
-            "complete -c gtlock -n \"{using}; and not __fish_gtlock_has_command\" -f -a -- -d 'The command follows'\n\
+            "complete -c gtlock -n \"{using}; and not __fish_gtlock_has_command\" {files} -a -- -d 'The command follows'\n\
              complete -c gtlock -n \"{using}; and __fish_gtlock_has_command\" -f -a '(__fish_gtlock_command)'\n"
         )
     };
