@@ -34,7 +34,7 @@ const TEMPLATE: &str = "{about-with-newline}\n{before-help}{usage-heading} {usag
 
 /// Run a command under a file lock, and show who holds one.
 ///
-/// gtlock locks data files for programs that all take its locks. The lock on DIR/NAME is the kernel's flock(2) on
+/// Programs that run under gtlock take turns with a data file. The lock on DIR/NAME is the kernel's flock(2) on
 /// DIR/.gastown/locks/NAME.lock. It lasts as long as the command, even if gtlock is killed.
 #[derive(Debug, Parser)]
 #[command(name = "gtlock", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = false,
@@ -96,6 +96,7 @@ impl Action {
 
 /// The subcommands. clap builds only the one that was named, or all for help.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[command(defer = true)]
 pub enum Action {
     /// Run a command under locks, waiting for them.
@@ -106,35 +107,35 @@ pub enum Action {
     Run(RunArgs),
     /// Run a command if the locks are free now; without a command, test whether they are.
     ///
-    /// As run, but does not wait: if a lock is held, exits with status 75 at once. Without a command, exits
-    /// with status 0 if the locks are free now. A lock on a descriptor is kept for the caller.
+    /// Like run, but does not wait: if a lock is held, exits with status 75 at once. Without a command, exits
+    /// with status 0 if the locks are free now. A lock on a descriptor stays with the caller.
     #[command(help_template = TEMPLATE, before_help = examples::TRY, after_help = HELP, override_usage = TRY_USAGE)]
     Try(TryArgs),
-    /// Rewrite a file by a filter such as jq, all or nothing, under its write lock.
+    /// Rewrite a file with a filter such as jq, all or nothing, under its write lock.
     ///
-    /// FILTER gets the content of FILE as standard input, empty if there is no FILE. If it exits with 0, its output
-    /// takes the place of FILE, complete and on the disk; otherwise FILE stays as it was. Programs that read FILE
-    /// meanwhile, with a lock or without, get the old content or the new, never a part.
+    /// FILTER reads the content of FILE on standard input, nothing if FILE does not exist. If it exits with 0, its
+    /// output replaces FILE, complete and on the disk. Otherwise FILE stays as it was. Programs that read FILE
+    /// meanwhile, with or without a lock, see the old content or the new, never a part.
     #[command(help_template = TEMPLATE, before_help = examples::UPDATE, after_help = HELP, override_usage = UPDATE_USAGE)]
     Update(UpdateArgs),
     /// Show who holds locks, since when, and whether they are alive.
     ///
-    /// Each PATH is a data file, a lock file in a lock directory, or a directory: one named .gastown/locks, or
-    /// one that has that in it. Any other lock directory goes with --lock-dir. Changes nothing.
+    /// PATH is a data file, a lock file, a directory named .gastown/locks, or a directory that has one. Any other
+    /// lock directory goes with --lock-dir. Changes nothing.
     ///
-    /// Who waits for a lock, and who holds one without a record in it, is known only on Linux.
+    /// Only Linux shows who waits for a lock, and who holds one without a record.
     #[command(help_template = TEMPLATE, before_help = examples::STATUS, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock status [OPTIONS] [PATH]...")]
     Status(StatusArgs),
     /// Remove lock files that nobody holds.
     ///
-    /// Safe at any moment beside every other gtlock. Works on directories named .gastown/locks and on those
-    /// given with --lock-dir, and leaves everything in them that is not a lock file.
+    /// Safe at any time, while other gtlocks run. Cleans directories named .gastown/locks and those given with
+    /// --lock-dir, and leaves everything in them that is not a lock file.
     #[command(help_template = TEMPLATE, before_help = examples::CLEAN, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock clean [OPTIONS] [DIR]...")]
     Clean(CleanArgs),
-    /// Show from logs of --log which locks were waited for, how long, and for whom.
+    /// Show who waited for which lock, how long, and for whom, from the logs of --log.
     ///
-    /// Reads each LOG; - is standard input. Without one, reads the log that the environment variable names. Prints a
-    /// table, or what the options ask for instead.
+    /// Reads each LOG; - is standard input. Without a LOG, reads the one that GTLOCK_LOG names. Prints a table,
+    /// or what the options ask for instead.
     #[command(help_template = TEMPLATE, before_help = examples::REPORT, after_help = HELP_WITHOUT_COMMAND, override_usage = "gtlock report [OPTIONS] [LOG]...")]
     Report(ReportArgs),
 }

@@ -32,7 +32,7 @@ Exit status:
   N      the command's own
   75     the lock was not obtained: busy, or timed out (-E N for another)
   124    the command was ended by --max-hold
-  125    gtlock itself failed, wrong usage and \"already locked\" included
+  125    gtlock itself failed; also wrong usage, and \"already locked\"
   126    the command could not be run
   127    the command was not found
   128+S  the command died of signal S";

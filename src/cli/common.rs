@@ -11,11 +11,12 @@ use super::{BUSY, COMMAND, LOCKS, MESSAGES};
 use crate::exit::REFUSED;
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug)]
 pub struct CommonArgs {
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///
-    /// It is made if it does not exist. Data files of the same name then share a lock.
+    /// DIR is created if it does not exist. Data files of the same name share a lock there.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
 
@@ -28,7 +29,7 @@ pub struct CommonArgs {
     /// End the command when it has held the locks for TIME, and exit with status 124.
     ///
     /// It gets SIGTERM, and SIGKILL --kill-after later if it still runs. What it leaves running keeps the locks
-    /// until that has ended too. The time goes on while the machine sleeps.
+    /// until that ends too. The clock runs on while the machine sleeps.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit,
           allow_negative_numbers = true, requires = "command", help_heading = COMMAND)]
     pub max_hold: Option<Duration>,
@@ -40,8 +41,8 @@ pub struct CommonArgs {
 
     /// Append a line of JSON to FILE for each lock, for gtlock report.
     ///
-    /// Written when the lock is released, refused or given up. Without this, to the file that the environment
-    /// variable names, if any. A log that cannot be written is reported and changes nothing else.
+    /// The line is written when the lock is released, or was not obtained. Without --log it goes to the file that
+    /// GTLOCK_LOG names, if any. A log that cannot be written is reported, and changes nothing else.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
     pub log: Option<PathBuf>,
 
@@ -49,14 +50,14 @@ pub struct CommonArgs {
     #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
     pub quiet: bool,
 
-    /// Show TEXT instead of the command to others who ask who holds the lock, or waits for it.
+    /// Show TEXT to others instead of the command: in refusals, waits and gtlock status.
     #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
           value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
     pub label: Option<String>,
 
-    /// Print who is waited for, how long the lock took, and how long it was held.
+    /// Print who holds the lock during a wait, how long the wait was, and how long the lock was held.
     ///
-    /// Also print why the holder could not be recorded, and that a file to lock does not exist.
+    /// Also print that a file to lock does not exist, or why the holder could not be recorded.
     #[arg(short, long, help_heading = MESSAGES)]
     pub verbose: bool,
 }

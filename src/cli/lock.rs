@@ -12,7 +12,7 @@ use super::{COMMAND, LOCKS};
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug)]
 pub struct LockArgs {
-    /// Take a shared lock on FILE: other readers may hold it too, no writer.
+    /// Take a shared lock on FILE: other readers may hold it too, but no writer.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub read: Vec<PathBuf>,
 
@@ -40,34 +40,34 @@ pub struct LockArgs {
     #[arg(long, conflicts_with = "lock_dir", help_heading = LOCKS)]
     pub direct: bool,
 
-    /// Take a shared lock on the descriptor N, which the caller has open.
+    /// Take a shared lock on descriptor N, which the caller has open.
     #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub read_fd: Vec<i32>,
 
-    /// Take an exclusive lock on the descriptor N, which the caller has open.
+    /// Take an exclusive lock on descriptor N, which the caller has open.
     ///
-    /// Without a command it stays locked when gtlock ends, until the caller closes it, unlocks it or ends.
+    /// Without a command it stays locked after gtlock ends, until the caller closes it, unlocks it or ends.
     #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           help_heading = LOCKS)]
     pub write_fd: Vec<i32>,
 
-    /// Drop the lock on the descriptor N, which the caller has open.
+    /// Release the lock on descriptor N, which the caller has open.
     #[arg(long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_descriptor, allow_negative_numbers = true,
           conflicts_with_all = ["read", "write", "read_fd", "write_fd", "command"], help_heading = LOCKS)]
     pub unlock_fd: Vec<i32>,
 
     /// Do not let the command inherit the lock: if gtlock is killed, the lock is gone.
     ///
-    /// Without this the lock lasts as long as the command even then. Descriptors of --read-fd and --write-fd are
-    /// closed for the command.
+    /// Without --close the lock lasts as long as the command even then. The command does not get the descriptors
+    /// of --read-fd and --write-fd.
     #[arg(short = 'o', long, help_heading = COMMAND)]
     pub close: bool,
 
-    /// Become the command instead of waiting for it; the lock lasts until its last inheritor ends.
+    /// Become the command instead of waiting for it; the lock lasts until all that inherited it have ended.
     ///
     /// There is no second process, and signals reach the command directly. What the command leaves running
-    /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
+    /// keeps the lock. The record of the holder stays in the lock file, shown as stale.
     #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
 

@@ -11,7 +11,7 @@ pub struct StatusArgs {
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub paths: Vec<PathBuf>,
 
-    /// Where the locks of the named data files are; on its own, the lock directory to show.
+    /// Where the locks of the named data files are; without PATH, the lock directory to show.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub lock_dir: Option<PathBuf>,
 

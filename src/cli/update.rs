@@ -11,11 +11,11 @@ use super::wait::WaitArgs;
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct UpdateArgs {
-    /// The file to rewrite. A symbolic link stays, and what it leads to is rewritten.
+    /// The file to rewrite. A symbolic link stays, and the file it points to is rewritten.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
 
-    /// Keep the old content in FILE with SUFFIX added to its name, in place of what is there.
+    /// Keep the old content in FILE with SUFFIX added to its name, and replace what is there.
     #[arg(long, value_name = "SUFFIX", value_hint = ValueHint::Other)]
     pub backup: Option<OsString>,
 
@@ -23,7 +23,7 @@ pub struct UpdateArgs {
     #[arg(long)]
     pub no_sync: bool,
 
-    /// Change nothing, print what FILTER makes of FILE.
+    /// Change nothing, and print the output of FILTER.
     #[arg(short = 'n', long, conflicts_with_all = ["backup", "no_sync"])]
     pub dry_run: bool,
 

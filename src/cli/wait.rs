@@ -23,7 +23,7 @@ pub struct WaitArgs {
 
     /// Poll at this interval instead of waiting in the kernel [10ms if no TIME is given].
     ///
-    /// For file systems on which waiting misbehaves: 5 attempts TIME apart, 5 more at least 50 ms apart, then
+    /// For file systems on which waiting does not work: 5 attempts TIME apart, 5 more at least 50 ms apart, then
     /// at least 100 ms.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, num_args = 0..=1, default_missing_value = "10ms", value_parser = parse_delay, allow_negative_numbers = true,
           help_heading = BUSY)]
@@ -31,7 +31,7 @@ pub struct WaitArgs {
 
     /// Do not wait if K others wait for the lock already.
     ///
-    /// With 1, one runs, one waits to run once more, and the rest leave at once, with the status of a busy lock.
+    /// With 1, one runs, one waits to run once more, and the rest exit at once, with the status of a busy lock.
     #[arg(long, value_name = "K", value_hint = ValueHint::Other, value_parser = parse_waiters, allow_negative_numbers = true,
           help_heading = BUSY)]
     pub max_waiters: Option<u32>,
