@@ -10,6 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
+pub use self::cluster::{AT_VARIABLE, At, AtArgs, ClusterArgs};
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 use self::values::{
     TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_slots, parse_waiters,
@@ -18,6 +19,7 @@ pub use self::values::{is_time, parse_limit};
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND, REFUSED};
 use crate::lock::Wait;
 
+mod cluster;
 mod examples;
 mod report;
 mod values;
@@ -79,10 +81,26 @@ impl Action {
     fn contradiction(&self) -> Option<&'static str> {
         match self {
             Self::Run(RunArgs { lock, wait, .. }) => {
-                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files()))
+                let cluster = lock.common.cluster.at.cluster().is_some();
+                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files(), cluster))
             }
             Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
-            _ => None,
+            Self::Update(update) => update.contradiction(),
+            Self::Status(status) => status.contradiction(),
+            Self::Clean(clean) => clean.contradiction(),
+            Self::Report(_) => None,
+        }
+    }
+
+    /// The URL of the cluster whose locks it is about, if there is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Run(RunArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Try(TryArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Update(UpdateArgs { common, .. }) => common.cluster.at.cluster(),
+            Self::Status(StatusArgs { at, .. }) | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
+            Self::Report(_) => None,
         }
     }
 }
@@ -207,7 +225,7 @@ pub struct LockArgs {
     ///
     /// There is no second process, and signals reach the command directly. What the command leaves running
     /// keeps the lock, and the record of the holder stays behind in the lock file, shown as stale.
-    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
+    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold", "min_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
 
     #[command(flatten)]
@@ -228,12 +246,33 @@ impl LockArgs {
         !self.read.is_empty() || !self.write.is_empty()
     }
 
+    /// What there is on this machine only.
+    fn missing_in_cluster(&self) -> Option<&'static str> {
+        self.common.cluster.at.cluster()?;
+        let has_descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|fds| !fds.is_empty());
+        if self.direct {
+            Some("--direct is for files of this machine, and --at names a cluster; use --at local")
+        } else if has_descriptors {
+            Some("descriptors are of this machine, and --at names a cluster; use --at local")
+        } else if self.no_fork {
+            Some("--no-fork does not go with --at URL: gtlock has to stop a command whose lock is lost")
+        } else if self.slots.is_some() || self.take.is_some() {
+            Some("--slots does not go with --at URL: a cluster keeps no slots; use --at local")
+        } else {
+            self.common.missing_in_cluster()
+        }
+    }
+
     /// Whether all that is locked are lock files.
     fn has_lock_files(&self) -> bool {
         !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
     }
 
     fn contradiction(&self) -> Option<&'static str> {
+        let contradiction = self.common.cluster.contradiction().or_else(|| self.missing_in_cluster());
+        if contradiction.is_some() {
+            return contradiction;
+        }
         let Some(limit) = self.slots else {
             return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
         };
@@ -267,6 +306,9 @@ pub struct CommonArgs {
     /// It is made if it does not exist. Data files of the same name then share a lock.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 
     /// Exit with status N if the lock was not obtained (0 to 255).
     #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
@@ -310,6 +352,15 @@ pub struct CommonArgs {
     pub verbose: bool,
 }
 
+impl CommonArgs {
+    fn missing_in_cluster(&self) -> Option<&'static str> {
+        (self.lock_dir.is_some() && self.cluster.at.cluster().is_some()).then_some(LOCK_DIR_IN_CLUSTER)
+    }
+}
+
+const LOCK_DIR_IN_CLUSTER: &str =
+    "--lock-dir is a directory of this machine, and --at names a cluster; put a prefix at the end of the URL";
+
 /// The environment variable for [`WaitArgs::timeout`].
 pub const TIMEOUT_VARIABLE: &str = "GTLOCK_TIMEOUT";
 
@@ -340,7 +391,13 @@ pub struct WaitArgs {
 }
 
 impl WaitArgs {
-    fn contradiction(&self, has_lock_files: bool) -> Option<&'static str> {
+    fn contradiction(&self, has_lock_files: bool, in_cluster: bool) -> Option<&'static str> {
+        if in_cluster && self.retry_delay.is_some() {
+            return Some("--retry-delay does not go with --at URL: a cluster tells of a release, and is not polled");
+        }
+        if in_cluster && self.max_waiters.is_some() {
+            return Some("--max-waiters does not go with --at URL; use gtlock try, or --timeout");
+        }
         (self.max_waiters.is_some() && !has_lock_files).then_some(
             "--max-waiters does not go with --direct and descriptors: those who wait are counted in a lock file",
         )
@@ -404,6 +461,13 @@ pub struct UpdateArgs {
     pub filter: Vec<OsString>,
 }
 
+impl UpdateArgs {
+    fn contradiction(&self) -> Option<&'static str> {
+        let common = self.common.cluster.contradiction().or_else(|| self.common.missing_in_cluster());
+        common.or_else(|| self.wait.contradiction(true, self.common.cluster.at.cluster().is_some()))
+    }
+}
+
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct StatusArgs {
@@ -425,6 +489,9 @@ pub struct StatusArgs {
     #[arg(short = 'R', long, conflicts_with = "lock_dir")]
     pub recursive: bool,
 
+    #[command(flatten)]
+    pub at: AtArgs,
+
     /// Show only the locks that are held.
     #[arg(long)]
     pub held: bool,
@@ -432,6 +499,18 @@ pub struct StatusArgs {
     /// Print JSON for programs.
     #[arg(long)]
     pub json: bool,
+}
+
+impl StatusArgs {
+    fn contradiction(&self) -> Option<&'static str> {
+        self.at.cluster()?;
+        if self.lock_dir.is_some() {
+            Some(LOCK_DIR_IN_CLUSTER)
+        } else {
+            (self.direct || self.recursive)
+                .then_some("--direct and -R are for files of this machine, and --at names a cluster; use --at local")
+        }
+    }
 }
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
@@ -451,6 +530,9 @@ pub struct CleanArgs {
     #[arg(short = 'R', long)]
     pub recursive: bool,
 
+    #[command(flatten)]
+    pub at: AtArgs,
+
     /// Remove nothing, print what would be removed.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -462,6 +544,15 @@ pub struct CleanArgs {
     /// Print only errors.
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
+}
+
+impl CleanArgs {
+    fn contradiction(&self) -> Option<&'static str> {
+        self.at.cluster()?;
+        (self.recursive || !self.dirs.is_empty() || !self.lock_dir.is_empty()).then_some(
+            "lock files are cleaned on this machine, and --at names a cluster: name no directory, or use --at local",
+        )
+    }
 }
 
 #[cfg(test)]

@@ -223,7 +223,7 @@ fn execute(
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
         let limit = limit(&args.common);
-        let launch = Launch { command, variables: &variables, close, streams: Streams::default(), limit };
+        let launch = Launch { command, variables: &variables, close, streams: Streams::default(), limit, tether: None };
         sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
@@ -254,7 +254,7 @@ pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
-pub(super) fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
+pub fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
     let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),

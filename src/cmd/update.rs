@@ -88,7 +88,7 @@ fn filter(
     guard.make_inheritable().map_err(io::Error::other)?;
     let signals = signals.as_mut().ok_or(io::ErrorKind::Other)?;
     let limit = limit(&args.common);
-    let launch = Launch { command: &args.filter, variables: &variables(guard), close: &[], streams, limit };
+    let launch = Launch { command: &args.filter, variables: &variables(guard), close: &[], streams, limit, tether: None };
     sys::run(launch, signals, &mut Narrator::happens)
 }
 

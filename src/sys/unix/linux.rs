@@ -22,7 +22,7 @@ use rustix::fs::{FileType, StatxFlags, makedev, statx};
 
 use super::spawn::{Program, SHELL};
 use super::start;
-use crate::sys::{FileId, Stat, Streams};
+use crate::sys::{FileId, Stat, Streams, Tether};
 
 /// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
 /// sends stop the command too; and SIGPIPE, which is about its own output.
@@ -79,7 +79,13 @@ impl Incoming {
     ///
     /// As `posix_spawn` does it, but through clone(2): some container runtimes refuse clone3(2). And it is known
     /// whether there was no process to be had, or the program could not be run.
-    pub fn start(&self, program: &Program, close: &[i32], streams: &Streams) -> io::Result<Pid> {
+    pub fn start(
+        &self,
+        program: &Program,
+        close: &[i32],
+        streams: &Streams,
+        tether: Option<&dyn Tether>,
+    ) -> io::Result<Pid> {
         // The child must not allocate: all that it needs is made here.
         let words = pointers(&program.words());
         let words_for_shell = pointers(&program.words_for_shell());
@@ -102,6 +108,10 @@ impl Incoming {
                     }
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, self.before.as_ref(), ptr::null_mut());
+                if tether.is_some_and(|tether| !tether.may_start()) {
+                    failed.store(libc::ECANCELED, Ordering::Relaxed);
+                    return 126;
+                }
                 libc::execve(program.file.as_ptr(), words.as_ptr(), environment.as_ptr());
                 if Errno::last() == Errno::ENOEXEC {
                     libc::execve(SHELL.as_ptr(), words_for_shell.as_ptr(), environment.as_ptr());
