@@ -10,7 +10,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueHint};
 
-pub use self::cluster::{AT_VARIABLE, At, AtArgs, ClusterArgs};
+pub use self::cluster::{AT_VARIABLE, At, AtArgs, ClusterArgs, DEFAULT_TTL};
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 use self::values::{
     TimeoutParser, parse_delay, parse_descriptor, parse_exit_status, parse_slots, parse_waiters,
@@ -249,7 +249,8 @@ impl LockArgs {
     /// What there is on this machine only.
     fn missing_in_cluster(&self) -> Option<&'static str> {
         self.common.cluster.at.cluster()?;
-        let has_descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|fds| !fds.is_empty());
+        let has_descriptors =
+            [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|fds| !fds.is_empty());
         if self.direct {
             Some("--direct is for files of this machine, and --at names a cluster; use --at local")
         } else if has_descriptors {
@@ -393,7 +394,9 @@ pub struct WaitArgs {
 impl WaitArgs {
     fn contradiction(&self, has_lock_files: bool, in_cluster: bool) -> Option<&'static str> {
         if in_cluster && self.retry_delay.is_some() {
-            return Some("--retry-delay does not go with --at URL: a cluster tells of a release, and is not polled");
+            return Some(
+                "--retry-delay does not go with --at URL: a cluster tells of a release, and is not polled",
+            );
         }
         if in_cluster && self.max_waiters.is_some() {
             return Some("--max-waiters does not go with --at URL; use gtlock try, or --timeout");
@@ -507,8 +510,9 @@ impl StatusArgs {
         if self.lock_dir.is_some() {
             Some(LOCK_DIR_IN_CLUSTER)
         } else {
-            (self.direct || self.recursive)
-                .then_some("--direct and -R are for files of this machine, and --at names a cluster; use --at local")
+            (self.direct || self.recursive).then_some(
+                "--direct and -R are for files of this machine, and --at names a cluster; use --at local",
+            )
         }
     }
 }

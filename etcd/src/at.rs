@@ -30,7 +30,10 @@ impl At {
             let is_port = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
             if !is_port || endpoint.contains(|c: char| "@?#".contains(c) || c.is_whitespace()) {
                 let user = if endpoint.contains('@') { "; a login goes into GTLOCK_ETCD_USER" } else { "" };
-                bail!("--at: '{}' is no HOST:PORT, such as localhost:2379{user}", gtlock::Escaped::new(endpoint));
+                bail!(
+                    "--at: '{}' is no HOST:PORT, such as localhost:2379{user}",
+                    gtlock::Escaped::new(endpoint)
+                );
             }
         }
         let prefix = match prefix.trim_matches('/') {
@@ -51,7 +54,8 @@ mod tests {
         assert_eq!((at.endpoints.len(), at.is_encrypted, at.prefix.as_str()), (2, false, "town"));
         assert_eq!(At::parse("etcds://[::1]:2379").expect("it is one").prefix, "gtlock");
         assert_eq!(At::parse("etcd://h:1/a/b/").expect("it is one").prefix, "a/b");
-        for wrong in ["etcd://h1", "etcd://h1:2379,", "etcd://u:p@h1:2379", "etcd://h1:0", "redis://h1:1", "etcd:///x"]
+        for wrong in
+            ["etcd://h1", "etcd://h1:2379,", "etcd://u:p@h1:2379", "etcd://h1:0", "redis://h1:1", "etcd:///x"]
         {
             assert!(At::parse(wrong).is_err(), "{wrong}");
         }

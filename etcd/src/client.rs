@@ -89,7 +89,8 @@ impl Client {
     /// One that has not connected yet. An attempt takes a sixth of `ttl` at most.
     pub fn new(at: &At, ttl: Duration) -> Result<Self> {
         let scheme = if at.is_encrypted { "https" } else { "http" };
-        let endpoints: Vec<_> = at.endpoints.iter().map(|endpoint| format!("{scheme}://{endpoint}")).collect();
+        let endpoints: Vec<_> =
+            at.endpoints.iter().map(|endpoint| format!("{scheme}://{endpoint}")).collect();
         let config = Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0);
         let config = config.tls_config(tls::config(at.is_encrypted)?).user_agent("gtlock-etcd");
         let current = AtomicUsize::new(std::process::id() as usize % endpoints.len());
@@ -195,7 +196,9 @@ impl Client {
         &self,
         path: &str,
         body: &Value,
-        with: impl Fn(ureq::RequestBuilder<ureq::typestate::WithBody>) -> ureq::RequestBuilder<ureq::typestate::WithBody>,
+        with: impl Fn(
+            ureq::RequestBuilder<ureq::typestate::WithBody>,
+        ) -> ureq::RequestBuilder<ureq::typestate::WithBody>,
     ) -> Result<ureq::http::Response<ureq::Body>, Fault> {
         let token = self.token()?;
         let current = self.current.load(Ordering::Relaxed) % self.shared.endpoints.len();
@@ -220,7 +223,9 @@ impl Client {
             let Some(new) = answer["token"].as_str() else {
                 return match refusal(&answer, response.status().as_u16()) {
                     // Login is not switched on: nobody needs it.
-                    Fault::Refused { message, .. } if message.contains("authentication is not enabled") => Ok(None),
+                    Fault::Refused { message, .. } if message.contains("authentication is not enabled") => {
+                        Ok(None)
+                    }
                     refused => Err(refused),
                 };
             };
@@ -247,7 +252,9 @@ impl Shared {
     /// Whether a refusal is about a login of long ago.
     fn is_stale(&self, code: i64, message: &str) -> bool {
         self.login.is_some()
-            && (code == UNAUTHENTICATED || message.contains("auth store") || message.contains("user name is empty"))
+            && (code == UNAUTHENTICATED
+                || message.contains("auth store")
+                || message.contains("user name is empty"))
     }
 }
 

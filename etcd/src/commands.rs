@@ -1,15 +1,17 @@
-//! `run` and `try`.
+//! `run`, `try` and `update`.
 
 use std::ffi::OsString;
 
 use anyhow::Result;
-use gtlock::cli::{CommonArgs, LockArgs, RunArgs, TryArgs};
+use gtlock::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, UpdateArgs};
+use gtlock::cmd::update;
 use gtlock::exit::Exit;
 use gtlock::lock::{Mode, Wait};
-use gtlock::running::{Incoming, Limit, Streams};
+use gtlock::running::{Ended, Incoming, Limit, Streams};
 
 use crate::asked::Asked;
 use crate::front::{Answer, Execution, Front};
+use crate::leash::Reason;
 
 /// Runs a command under locks.
 pub fn run(args: &RunArgs) -> Result<Exit> {
@@ -43,4 +45,43 @@ fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
 /// How long a command may hold the locks.
 pub fn limit(args: &CommonArgs) -> Option<Limit> {
     args.max_hold.map(|max| Limit { max, grace: args.kill_after })
+}
+
+/// Rewrites a file of this machine under a lock of its name.
+pub fn update(args: &UpdateArgs) -> Result<Exit> {
+    update::check(args)?;
+    let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
+    let mut front = Front::start(Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?)?;
+    let held = match front.answer()? {
+        Answer::Held(held) => held,
+        Answer::Free => return Ok(Exit::Success),
+        Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
+    };
+    let execution = Execution { command: &args.filter, close: false, limit: limit(&args.common) };
+    let mut signals = None;
+    let leash = front.leash;
+    let mut filter = |streams, signals: &mut Incoming| front.execute(&held, &execution, streams, signals);
+    // Not with the lock about to end: the file may be another's to write.
+    let is_locked = || {
+        if !leash.has_time() {
+            leash.lose(Reason::Silence);
+        }
+        !leash.is_lost()
+    };
+    let rewritten = update::rewrite(args, &mut signals, &mut filter, &is_locked);
+    let (ended, replaced) = match rewritten {
+        Ok((ended, replaced)) => (ended, replaced),
+        Err(e) => {
+            front.release(&Ok(Ended::Exited(0)), true);
+            return Err(e);
+        }
+    };
+    front.release(&ended, false);
+    if let Some(signals) = signals {
+        signals.let_through();
+    }
+    if front.is_lost() {
+        return front.conclude(ended, &args.filter);
+    }
+    replaced.and_then(|()| front.conclude(ended, &args.filter))
 }

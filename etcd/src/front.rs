@@ -13,7 +13,9 @@ use gtlock::cmd::narrate::Narrator;
 use gtlock::cmd::{report, run};
 use gtlock::exit::Exit;
 use gtlock::lock::HELD_VARIABLE;
-use gtlock::running::{Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, serve_as_process_1};
+use gtlock::running::{
+    Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, serve_as_process_1,
+};
 use nix::errno::Errno;
 use nix::sys::prctl;
 
@@ -140,7 +142,9 @@ impl Front {
     pub fn release(&mut self, ended: &io::Result<Ended>, close: bool) {
         let is_cut_off = ended.as_ref().is_ok_and(|ended| ended.is_cut_off()) && !self.is_lost() && !close;
         let left = if is_cut_off { self.tree.inheritors() } else { Vec::new() };
-        if self.is_lost() && let Some(command) = self.leash.command() {
+        if self.is_lost()
+            && let Some(command) = self.leash.command()
+        {
             self.tree.kill(command); // what it has left behind may not go on
         }
         let told = if left.is_empty() { Told::Ended } else { Told::CutOff };

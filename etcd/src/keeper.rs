@@ -108,7 +108,8 @@ impl Ears {
             return;
         };
         let other = if has_inheritors { self.pipe.as_fd() } else { self.front.as_fd() };
-        let mut sources = [other, self.wake.as_fd(), timer.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut sources =
+            [other, self.wake.as_fd(), timer.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         let _ = poll(&mut sources, PollTimeout::NONE);
         if self.is_ready(&self.wake) {
             let _ = self.wake.read(&mut [0; 64]);
@@ -150,7 +151,11 @@ fn take(session: &Session) {
     let said = match Queue::new(session).acquire() {
         Ok(Outcome::Held(state)) => {
             let key = session.places(state.lease).swap_remove(0);
-            session.speaker.say(&Said::Holds { fence: state.revision, key, lease: format!("{:x}", state.lease) });
+            session.speaker.say(&Said::Holds {
+                fence: state.revision,
+                key,
+                lease: format!("{:x}", state.lease),
+            });
             if let Some(warning) = versions::warning(&session.client).filter(|_| !session.asked.is_quiet) {
                 session.speaker.say(&Said::Warns(warning));
             }

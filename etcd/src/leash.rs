@@ -21,8 +21,6 @@ pub struct Page {
     reason: AtomicU32,
     /// Whether the command was asked to end.
     is_asked: AtomicBool,
-    /// Whether the command was killed.
-    is_killed: AtomicBool,
 }
 
 const CLOSED: i32 = -1;
@@ -93,7 +91,9 @@ impl Leash {
     pub fn admit(&self) -> bool {
         let process = i32::try_from(std::process::id()).unwrap_or(CLOSED);
         // First the process, so that it is known to the keeper, however long this one is stopped after the check.
-        self.page.command.compare_exchange(0, process, SeqCst, SeqCst).is_ok() && !self.is_lost() && self.has_time()
+        self.page.command.compare_exchange(0, process, SeqCst, SeqCst).is_ok()
+            && !self.is_lost()
+            && self.has_time()
     }
 
     /// The command's process, if it was started.
@@ -146,11 +146,6 @@ impl Leash {
         } else {
             Due::Ask
         }
-    }
-
-    /// Notes that the command is gone after it was killed; whether that was noted before.
-    pub fn note_killed(&self) -> bool {
-        self.page.is_killed.swap(true, SeqCst)
     }
 }
 

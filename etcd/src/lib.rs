@@ -6,8 +6,10 @@
 
 mod asked;
 mod at;
+mod clean;
 mod client;
 mod commands;
+mod document;
 mod front;
 mod held;
 mod keeper;
@@ -18,6 +20,7 @@ mod narrate;
 mod queue;
 mod record;
 mod session;
+mod status;
 mod sys;
 mod talk;
 mod tls;
@@ -47,7 +50,10 @@ fn obey(words: &[OsString]) -> Exit {
     let done = match cli.action {
         Action::Run(args) => commands::run(&args),
         Action::Try(args) => commands::try_run(&args),
-        Action::Update(_) | Action::Status(_) | Action::Clean(_) | Action::Report(_) => Ok(Exit::Failure),
+        Action::Update(args) => commands::update(&args),
+        Action::Status(args) => status::status(&args),
+        Action::Clean(args) => clean::clean(&args),
+        Action::Report(_) => unreachable!("it knows of no cluster"),
     };
     done.unwrap_or_else(|e| report::failed(&e))
 }

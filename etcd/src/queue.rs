@@ -136,7 +136,8 @@ impl<'a> Queue<'a> {
     /// Answers the question whether the locks could be taken.
     fn ask(&self) -> Result<Outcome, Stop> {
         let asked = &self.session.asked;
-        let reads: Vec<_> = asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
+        let reads: Vec<_> =
+            asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
         let body = json!({ "compare": self.is_free(), "success": reads, "failure": reads });
         let answer = self.session.client.call("/v3/kv/txn", &body, self.until(PATIENCE))?;
         Ok(match self.busy_in(&answer) {
@@ -187,7 +188,9 @@ impl<'a> Queue<'a> {
                 None => return Ok(Entered::Queued), // and out again: the wait finds that
             }
             Ok(if answer["succeeded"] == true {
-                Entered::First(self.orphans(*state, |at| Pair::all(&answer["responses"][at]["response_range"])))
+                Entered::First(
+                    self.orphans(*state, |at| Pair::all(&answer["responses"][at]["response_range"])),
+                )
             } else {
                 Entered::Queued
             })
@@ -318,7 +321,8 @@ impl<'a> Queue<'a> {
                 let deletions = orphans.iter().map(|orphan| txn::delete(&orphan.key));
                 let all: Vec<_> = deletions.chain(self.records(*state)).collect();
                 let body = json!({ "compare": self.session.are_own(*state), "success": all });
-                let answer = self.session.client.call("/v3/kv/txn", &body, sys::now() + self.session.asked.ttl)?;
+                let answer =
+                    self.session.client.call("/v3/kv/txn", &body, sys::now() + self.session.asked.ttl)?;
                 Ok(answer["succeeded"] == true)
             })?;
             if !is_own {

@@ -91,7 +91,11 @@ impl Session {
     pub fn grant(&self, until: Duration) -> Result<(), Stop> {
         self.write(|state| {
             let sent = sys::now();
-            let answer = self.client.call("/v3/lease/grant", &json!({ "TTL": seconds(self.asked.ttl).to_string() }), until)?;
+            let answer = self.client.call(
+                "/v3/lease/grant",
+                &json!({ "TTL": seconds(self.asked.ttl).to_string() }),
+                until,
+            )?;
             *state = State { lease: number(&answer["ID"]), ..State::default() };
             self.leash.extend(sent + ttl_of(&answer));
             Ok(())
@@ -122,7 +126,8 @@ impl Session {
         }
         let sent = sys::now();
         let limit = Duration::MAX;
-        let Ok(kept) = self.client.once("/v3/lease/keepalive", &json!({ "ID": state.lease.to_string() }), limit)
+        let Ok(kept) =
+            self.client.once("/v3/lease/keepalive", &json!({ "ID": state.lease.to_string() }), limit)
         else {
             return Renewal::Failed;
         };

@@ -39,7 +39,8 @@ pub fn shared<T: Default>() -> io::Result<&'static T> {
     // SAFETY: the mapping is new, nobody else's, large enough, aligned to a page, and never unmapped.
     #[allow(unsafe_code)]
     unsafe {
-        let page = mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)?;
+        let page =
+            mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED)?;
         let page = page.cast::<T>();
         page.write(T::default());
         Ok(page.as_ref())

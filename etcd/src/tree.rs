@@ -107,7 +107,8 @@ impl Tree {
     /// Those of them that were not started by the front and live on.
     pub fn inheritors(&self) -> Vec<i32> {
         let own = Pid::this().as_raw();
-        let is_other = |&process: &i32| process != own && process != self.front.id && Some(process) != self.keeper;
+        let is_other =
+            |&process: &i32| process != own && process != self.front.id && Some(process) != self.keeper;
         everyone().into_iter().filter(is_other).filter(|&process| self.has_pipe(process)).collect()
     }
 

@@ -144,7 +144,9 @@ fn name(record: &Record) -> String {
 pub fn command(record: &Record) -> String {
     match &record.label {
         Some(label) => Escaped::new(label).to_string(),
-        None => record.command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" "),
+        None => {
+            record.command.iter().map(|word| Escaped::new(word).to_string()).collect::<Vec<_>>().join(" ")
+        }
     }
 }
 

@@ -10,6 +10,9 @@ use super::{COMMAND, LOCKS};
 /// The environment variable for [`AtArgs::at`].
 pub const AT_VARIABLE: &str = "GTLOCK_AT";
 
+/// How long after the end of a machine its locks are free, unless [`ClusterArgs::ttl`] is given.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
+
 /// Where the locks are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
@@ -92,5 +95,3 @@ impl ClusterArgs {
         self.grace.unwrap_or(self.ttl() / 3)
     }
 }
-
-const DEFAULT_TTL: Duration = Duration::from_secs(15);

@@ -70,7 +70,9 @@ pub fn parse_at(text: &str) -> Result<At, String> {
     match text.split_once("://") {
         Some(("etcd" | "etcds", rest)) if !rest.is_empty() => Ok(At::Cluster(text.to_owned())),
         _ if text.is_empty() || text == "local" => Ok(At::Local),
-        _ => Err("give etcd://HOST:PORT, etcds://HOST:PORT, or local for the locks of this machine".to_owned()),
+        _ => {
+            Err("give etcd://HOST:PORT, etcds://HOST:PORT, or local for the locks of this machine".to_owned())
+        }
     }
 }
 

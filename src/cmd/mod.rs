@@ -3,6 +3,7 @@
 mod below;
 pub mod clean;
 pub mod cluster;
+pub mod columns;
 mod habits;
 pub mod history;
 pub mod holders;

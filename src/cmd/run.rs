@@ -108,6 +108,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
+    linger(&args.common, &ended, since, signals.as_mut());
     let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     journal.let_go(outcome(&ended, is_left));
     let replaced = release(guard, is_left, signals, &narrator, since);
@@ -223,7 +224,14 @@ fn execute(
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
         let limit = limit(&args.common);
-        let launch = Launch { command, variables: &variables, close, streams: Streams::default(), limit, tether: None };
+        let launch = Launch {
+            command,
+            variables: &variables,
+            close,
+            streams: Streams::default(),
+            limit,
+            tether: None,
+        };
         sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
@@ -246,6 +254,19 @@ pub(super) fn variables(guard: &Guard) -> Vec<(&'static str, OsString)> {
         variables.push((SLOT_VARIABLE, slots.join(" ").into()));
     }
     variables
+}
+
+/// Waits until the locks of a command that has ended have been held for as long as they are to be.
+pub(super) fn linger(
+    args: &CommonArgs,
+    ended: &io::Result<Ended>,
+    since: Instant,
+    signals: Option<&mut Incoming>,
+) {
+    let left = args.cluster.min_hold.map(|min| min.saturating_sub(since.elapsed()));
+    if let (Some(left), Ok(_), Some(signals)) = (left, ended, signals) {
+        sys::linger(left, signals);
+    }
 }
 
 /// How long a command may hold the locks.

@@ -45,7 +45,7 @@ pub use std::fs::canonicalize;
 
 pub use append::append;
 pub use attributes::copy_attributes;
-pub use child::run;
+pub use child::{linger, run};
 #[cfg(target_os = "linux")]
 use linux::CLOCK;
 #[cfg(target_os = "linux")]

@@ -77,6 +77,17 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
     }
 }
 
+/// Waits, unless a signal asks this process to end.
+pub fn linger(time: Duration, signals: &mut Incoming) {
+    let until = now().saturating_add(time);
+    loop {
+        let left = until.saturating_sub(now());
+        if left.is_zero() || signals.next(Some(left.min(NAP))).is_some_and(|signal| asks_to_end(&signal)) {
+            return;
+        }
+    }
+}
+
 /// The signals that end a command with a limit, and when it gets them.
 fn sentence(limit: Limit) -> [(Duration, i32); 2] {
     let asked = now().saturating_add(limit.max);
