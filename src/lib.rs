@@ -34,7 +34,7 @@ pub use sys::begin;
 #[doc(hidden)]
 pub mod running {
     pub use crate::sys::{
-        Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, pipe, run, serve_as_process_1,
+        Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, run, serve_as_process_1,
         stderr_is_ready,
     };
 }

@@ -11,27 +11,27 @@ use crate::who::{Entry, State};
 #[derive(Serialize)]
 struct Document {
     version: u32,
-    locks: Vec<Lock>,
+    locks: Vec<LockEntry>,
     errors: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Lock {
+struct LockEntry {
     lock: String,
     state: &'static str,
     mode: Option<&'static str>,
     /// RFC 3339, UTC, by the clock of the holder's machine.
     since: Option<String>,
     seconds: Option<f64>,
-    holders: Vec<Process>,
+    holders: Vec<ProcessEntry>,
     /// In order.
-    waiters: Vec<Process>,
+    waiters: Vec<ProcessEntry>,
     /// Those that ended without releasing.
-    unclean: Vec<Process>,
+    unclean: Vec<ProcessEntry>,
 }
 
 #[derive(Serialize)]
-struct Process {
+struct ProcessEntry {
     host: String,
     pid: u32,
     fence: i64,
@@ -46,11 +46,11 @@ pub fn print(locks: &Locks) -> io::Result<()> {
         let of = |state: State| entries.iter().filter(move |entry| entry.state == state);
         let first = of(State::Held).next();
         let since = first.map(|first| first.record.time());
-        Lock {
+        LockEntry {
             lock: text(name),
             state: state_of(entries),
             mode: first.map(|first| mode_word(first.mode)),
-            since: since.map(|since| json::timestamp(since)),
+            since: since.map(json::timestamp),
             seconds: since.map(|since| since.elapsed().unwrap_or_default().as_secs_f64()),
             holders: of(State::Held).map(process).collect(),
             waiters: of(State::Waits).map(process).collect(),
@@ -60,9 +60,9 @@ pub fn print(locks: &Locks) -> io::Result<()> {
     json::print(&Document { version: 1, locks: locks.collect(), errors: Vec::new() })
 }
 
-fn process(entry: &Entry) -> Process {
+fn process(entry: &Entry) -> ProcessEntry {
     let record = entry.record.clone();
-    Process {
+    ProcessEntry {
         host: record.host,
         pid: record.pid,
         fence: entry.fence,

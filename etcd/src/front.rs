@@ -1,7 +1,7 @@
 //! The process that the caller started: it runs the command, and ends as the command does.
 
 use std::ffi::OsString;
-use std::io::{self, PipeWriter, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
@@ -80,7 +80,7 @@ impl Front {
             let session = Session::new(asked, client, leash, speaker, waker);
             keeper::keep(session, &mut Ears { front: far, wake, pipe: pipe_end }, &its_tree);
         })?;
-        let pipe = OwnedFd::from(PipeWriter::from(pipe)).into();
+        let pipe = OwnedFd::from(pipe).into();
         let tree = tree.without(keeper.as_raw());
         Ok(Self { words, listener: Listener::new(near), leash, tree, pipe })
     }

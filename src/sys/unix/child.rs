@@ -21,8 +21,11 @@ const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 const NAP: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, with this process's descriptors, directory, group, environment and signal dispositions,
-/// but for what is said about it. The signals that this process gets meanwhile are the command's. An error of the kind
-/// `Other` is this process's own, any other the command's.
+/// but for what is said about it. The signals that this process gets meanwhile are the command's.
+///
+/// # Errors
+///
+/// One of the kind `Other` is this process's own, any other the command's.
 pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let program = Program::of(launch.command, launch.variables)?;
     let pid = signals.start(&program, launch.close, &launch.streams, launch.tether)?;

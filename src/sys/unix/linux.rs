@@ -40,6 +40,10 @@ pub struct Incoming {
 
 impl Incoming {
     /// Holds them back in this thread, the only one that does not block them all.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
     pub fn hold() -> io::Result<Self> {
         let mut held_back = SigSet::all();
         for signal in LEFT {
@@ -74,11 +78,14 @@ impl Incoming {
         }
     }
 
-    /// Starts a program as a child, without the descriptors in `close`, and with `streams`. An error of the kind `Other` is this
-    /// process's own, any other the program's.
+    /// Starts a program as a child, without the descriptors in `close`, and with `streams`.
     ///
     /// As `posix_spawn` does it, but through clone(2): some container runtimes refuse clone3(2). And it is known
     /// whether there was no process to be had, or the program could not be run.
+    ///
+    /// # Errors
+    ///
+    /// One of the kind `Other` is this process's own, any other the program's; `ECANCELED` if it may not start.
     pub fn start(
         &self,
         program: &Program,
