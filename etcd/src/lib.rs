@@ -37,7 +37,8 @@ use gtlock::cmd::{report, usage};
 use gtlock::exit::Exit;
 
 /// Does what a command line says.
-fn obey(words: &[OsString]) -> Exit {
+#[must_use]
+pub fn obey(words: &[OsString]) -> Exit {
     let cli = match Cli::read(words) {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => return usage::refuse(&e, words),

@@ -1,8 +1,8 @@
-//! The program. All of it is in the library, `main` too.
+//! The program; all of it is in the library.
 #![cfg_attr(target_os = "linux", no_main)]
 
 #[cfg(target_os = "linux")]
-use gtlock_etcd as _;
+mod entry;
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> std::process::ExitCode {

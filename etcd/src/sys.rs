@@ -1,11 +1,9 @@
 //! What the system gives: memory that two processes share, a process of one's own session, a clock, a timer.
 
-use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::libc;
@@ -13,20 +11,6 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
-
-// SAFETY: this is the name that the C library calls, once, and there is no other of this name. Rust's own `main` would
-// change what `gtlock::begin` has to leave as it is.
-#[allow(unsafe_code)]
-#[unsafe(no_mangle)]
-extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
-    gtlock::begin();
-    let count = usize::try_from(count).unwrap_or(0);
-    // SAFETY: the C library passes so many strings, which last as long as the process.
-    #[allow(unsafe_code)]
-    let words = (0..count).map(|i| unsafe { CStr::from_ptr(*words.add(i)) });
-    let words = words.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned());
-    crate::obey(&words.collect::<Vec<OsString>>()).finish()
-}
 
 /// The time since the machine was started. It goes on while the machine sleeps.
 pub fn now() -> Duration {
