@@ -6,7 +6,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use gtlock::exit;
 
 /// The day on which the pages last said something new.
-const DATE: &str = "2026-11-25";
+const DATE: &str = "2026-11-28";
 
 /// The prose of each page: the sections after EXIT STATUS.
 const PROSE: &[(&str, &str)] = &[
