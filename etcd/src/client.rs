@@ -23,6 +23,9 @@ const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 /// What an attempt gets even when the time is over.
 const SHORTEST: Duration = Duration::from_millis(200);
 
+/// The error of an endpoint that did not answer in time.
+const SILENCE: &str = "no answer";
+
 /// Between two rounds over the endpoints.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -110,8 +113,12 @@ impl Client {
                 answer => return answer,
             };
             for (endpoint, error) in error {
-                errors.retain(|(other, _)| *other != endpoint);
-                errors.push((endpoint, error));
+                // A refusal says more than the silence of a last, short attempt.
+                match errors.iter_mut().find(|(other, _)| *other == endpoint) {
+                    Some(_) if error.starts_with(SILENCE) => {}
+                    Some(known) => known.1 = error,
+                    None => errors.push((endpoint, error)),
+                }
             }
             attempts += 1;
             let is_round = attempts % self.shared.endpoints.len() == 0;
@@ -182,10 +189,10 @@ impl Client {
 
     fn failed(&self, error: &ureq::Error) -> Fault {
         match error {
-            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => self.turn("no answer in time"),
+            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::TimedOut => self.turn(SILENCE),
             ureq::Error::Io(e) => self.turn(e),
             ureq::Error::Timeout(_) => {
-                self.turn(format!("no answer within {}", gtlock::cmd::report::duration(self.attempt)))
+                self.turn(format!("{SILENCE} within {}", gtlock::cmd::report::duration(self.attempt)))
             }
             ureq::Error::HostNotFound => self.turn("the host is not known"),
             e => self.turn(e),

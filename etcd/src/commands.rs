@@ -80,8 +80,8 @@ pub fn update(args: &UpdateArgs) -> Result<Exit> {
     if let Some(signals) = signals {
         signals.let_through();
     }
-    if front.is_lost() {
-        return front.conclude(ended, &args.filter);
+    match replaced? {
+        Some(other) if !front.is_lost() => Ok(other),
+        _ => front.conclude(ended, &args.filter),
     }
-    replaced.and_then(|()| front.conclude(ended, &args.filter))
 }

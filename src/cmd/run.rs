@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -264,8 +265,10 @@ pub(super) fn linger(
     signals: Option<&mut Incoming>,
 ) {
     let left = args.cluster.min_hold.map(|min| min.saturating_sub(since.elapsed()));
-    if let (Some(left), Ok(_), Some(signals)) = (left, ended, signals) {
-        sys::linger(left, signals);
+    match (left, signals) {
+        (Some(left), Some(signals)) if ended.is_ok() => sys::linger(left, signals),
+        (Some(left), None) if ended.is_ok() => thread::sleep(left), // they are held back to the end
+        _ => {}
     }
 }
 
