@@ -43,6 +43,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Release the lock on descriptor N, which the caller has open')
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
+            [CompletionResult]::new('--at', '--at', [CompletionResultType]::ParameterName, 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]')
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'With --at: how long after the end of this machine its locks are free [default: 15s]')
+            [CompletionResult]::new('--grace', '--grace', [CompletionResultType]::ParameterName, 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]')
+            [CompletionResult]::new('--min-hold', '--min-hold', [CompletionResultType]::ParameterName, 'Keep the locks for TIME at least, also when the command ends sooner')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -74,6 +78,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--write-fd', '--write-fd', [CompletionResultType]::ParameterName, 'Take an exclusive lock on descriptor N, which the caller has open')
             [CompletionResult]::new('--unlock-fd', '--unlock-fd', [CompletionResultType]::ParameterName, 'Release the lock on descriptor N, which the caller has open')
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
+            [CompletionResult]::new('--at', '--at', [CompletionResultType]::ParameterName, 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]')
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'With --at: how long after the end of this machine its locks are free [default: 15s]')
+            [CompletionResult]::new('--grace', '--grace', [CompletionResultType]::ParameterName, 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]')
+            [CompletionResult]::new('--min-hold', '--min-hold', [CompletionResultType]::ParameterName, 'Keep the locks for TIME at least, also when the command ends sooner')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -99,6 +107,10 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
             [CompletionResult]::new('--retry-delay', '--retry-delay', [CompletionResultType]::ParameterName, 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]')
             [CompletionResult]::new('--max-waiters', '--max-waiters', [CompletionResultType]::ParameterName, 'Do not wait if K others wait for the lock already')
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Keep the lock files in DIR instead of .gastown/locks beside the data')
+            [CompletionResult]::new('--at', '--at', [CompletionResultType]::ParameterName, 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]')
+            [CompletionResult]::new('--ttl', '--ttl', [CompletionResultType]::ParameterName, 'With --at: how long after the end of this machine its locks are free [default: 15s]')
+            [CompletionResult]::new('--grace', '--grace', [CompletionResultType]::ParameterName, 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]')
+            [CompletionResult]::new('--min-hold', '--min-hold', [CompletionResultType]::ParameterName, 'Keep the locks for TIME at least, also when the command ends sooner')
             [CompletionResult]::new('-E', '-E ', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--conflict-exit-code', '--conflict-exit-code', [CompletionResultType]::ParameterName, 'Exit with status N if the lock was not obtained (0 to 255)')
             [CompletionResult]::new('--max-hold', '--max-hold', [CompletionResultType]::ParameterName, 'End the command when it has held the locks for TIME, and exit with status 124')
@@ -118,6 +130,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         }
         'gtlock;status' {
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Where the locks of the named data files are; without PATH, the lock directory to show')
+            [CompletionResult]::new('--at', '--at', [CompletionResultType]::ParameterName, 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]')
             [CompletionResult]::new('--direct', '--direct', [CompletionResultType]::ParameterName, 'Show the locks that run --direct and flock(1) take on the named files or directories themselves')
             [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [default: .]')
             [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Show every .gastown/locks below the named directories [default: .]')
@@ -129,6 +142,7 @@ Register-ArgumentCompleter -Native -CommandName 'gtlock' -ScriptBlock {
         }
         'gtlock;clean' {
             [CompletionResult]::new('--lock-dir', '--lock-dir', [CompletionResultType]::ParameterName, 'Clean this directory, whatever its name; it must be one for lock files only')
+            [CompletionResult]::new('--at', '--at', [CompletionResultType]::ParameterName, 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]')
             [CompletionResult]::new('-R', '-R ', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [default: .]')
             [CompletionResult]::new('--recursive', '--recursive', [CompletionResultType]::ParameterName, 'Clean every .gastown/locks below the named directories [default: .]')
             [CompletionResult]::new('-n', '-n', [CompletionResultType]::ParameterName, 'Remove nothing, print what would be removed')

@@ -25,7 +25,7 @@ _gtlock_more() {
     case $prev in
         --html|--lock|--log|--read|--trace|--write) _gtlock_names -f "$cur"; return ;;
         --lock-dir) _gtlock_names -d "$cur"; return ;;
-        --backup|--conflict-exit-code|--kill-after|--label|--max-hold|--max-waiters|--read-fd|--retry-delay|--since|--slots|--take|--timeout|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
+        --backup|--conflict-exit-code|--grace|--kill-after|--label|--max-hold|--max-waiters|--min-hold|--read-fd|--retry-delay|--since|--slots|--take|--timeout|--ttl|--unlock-fd|--write-fd|-E) compopt +o default +o bashdefault 2> /dev/null; return 0 ;;
     esac
     ((COMP_CWORD > 1)) && [[ $cur != -* ]] || return
     case ${COMP_WORDS[1]} in
@@ -124,7 +124,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__clean)
-            opts="-R -n -q -h --lock-dir --recursive --dry-run --json --quiet --help"
+            opts="-R -n -q -h --lock-dir --recursive --at --dry-run --json --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +135,10 @@ _gtlock() {
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
                     fi
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)
@@ -312,7 +316,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --max-waiters --help"
+            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --at --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --max-waiters --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -387,6 +391,31 @@ _gtlock() {
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --min-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
                     fi
                     return 0
                     ;;
@@ -469,7 +498,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__status)
-            opts="-R -h --lock-dir --direct --recursive --held --json --help"
+            opts="-R -h --lock-dir --direct --recursive --at --held --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -482,6 +511,10 @@ _gtlock() {
                     fi
                     return 0
                     ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -490,7 +523,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --lock-dir --at --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -568,6 +601,31 @@ _gtlock() {
                     fi
                     return 0
                     ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --min-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
                 --conflict-exit-code)
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
@@ -626,7 +684,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__update)
-            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --max-waiters --lock-dir --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --max-waiters --lock-dir --at --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -664,6 +722,31 @@ _gtlock() {
                     COMPREPLY=()
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o plusdirs
+                    fi
+                    return 0
+                    ;;
+                --at)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ttl)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --grace)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --min-hold)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
                     fi
                     return 0
                     ;;

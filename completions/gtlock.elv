@@ -39,6 +39,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --write-fd 'Take an exclusive lock on descriptor N, which the caller has open'
             cand --unlock-fd 'Release the lock on descriptor N, which the caller has open'
             cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
+            cand --at 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]'
+            cand --ttl 'With --at: how long after the end of this machine its locks are free [default: 15s]'
+            cand --grace 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]'
+            cand --min-hold 'Keep the locks for TIME at least, also when the command ends sooner'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -69,6 +73,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --write-fd 'Take an exclusive lock on descriptor N, which the caller has open'
             cand --unlock-fd 'Release the lock on descriptor N, which the caller has open'
             cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
+            cand --at 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]'
+            cand --ttl 'With --at: how long after the end of this machine its locks are free [default: 15s]'
+            cand --grace 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]'
+            cand --min-hold 'Keep the locks for TIME at least, also when the command ends sooner'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -93,6 +101,10 @@ set edit:completion:arg-completer[gtlock] = {|@words|
             cand --retry-delay 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]'
             cand --max-waiters 'Do not wait if K others wait for the lock already'
             cand --lock-dir 'Keep the lock files in DIR instead of .gastown/locks beside the data'
+            cand --at 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]'
+            cand --ttl 'With --at: how long after the end of this machine its locks are free [default: 15s]'
+            cand --grace 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]'
+            cand --min-hold 'Keep the locks for TIME at least, also when the command ends sooner'
             cand -E 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --conflict-exit-code 'Exit with status N if the lock was not obtained (0 to 255)'
             cand --max-hold 'End the command when it has held the locks for TIME, and exit with status 124'
@@ -111,6 +123,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         }
         &'gtlock;status'= {
             cand --lock-dir 'Where the locks of the named data files are; without PATH, the lock directory to show'
+            cand --at 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]'
             cand --direct 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
             cand -R 'Show every .gastown/locks below the named directories [default: .]'
             cand --recursive 'Show every .gastown/locks below the named directories [default: .]'
@@ -121,6 +134,7 @@ set edit:completion:arg-completer[gtlock] = {|@words|
         }
         &'gtlock;clean'= {
             cand --lock-dir 'Clean this directory, whatever its name; it must be one for lock files only'
+            cand --at 'Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]'
             cand -R 'Clean every .gastown/locks below the named directories [default: .]'
             cand --recursive 'Clean every .gastown/locks below the named directories [default: .]'
             cand -n 'Remove nothing, print what would be removed'

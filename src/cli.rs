@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::clean::CleanArgs;
+pub use self::cluster::{AT_VARIABLE, At, AtArgs, ClusterArgs, DEFAULT_TTL};
 pub use self::common::CommonArgs;
 pub use self::lock::LockArgs;
 pub use self::report::{LOG_VARIABLE, ReportArgs};
@@ -19,6 +20,7 @@ pub use self::wait::WaitArgs;
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND};
 
 mod clean;
+mod cluster;
 mod common;
 mod examples;
 mod lock;
@@ -86,10 +88,26 @@ impl Action {
     fn contradiction(&self) -> Option<&'static str> {
         match self {
             Self::Run(RunArgs { lock, wait, .. }) => {
-                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files()))
+                let cluster = lock.common.cluster.at.cluster().is_some();
+                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files(), cluster))
             }
             Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
-            _ => None,
+            Self::Update(update) => update.contradiction(),
+            Self::Status(status) => status.contradiction(),
+            Self::Clean(clean) => clean.contradiction(),
+            Self::Report(_) => None,
+        }
+    }
+
+    /// The URL of the cluster whose locks it is about, if there is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Run(RunArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Try(TryArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Update(UpdateArgs { common, .. }) => common.cluster.at.cluster(),
+            Self::Status(StatusArgs { at, .. }) | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
+            Self::Report(_) => None,
         }
     }
 }

@@ -11,6 +11,8 @@ pub enum Exit {
     Command(i32),
     /// 75, or what `-E` says: the lock was not obtained.
     Refused(u8),
+    /// 76: the lock was obtained from a cluster, and lost while the command ran.
+    Lost,
     /// 124: the command was ended by `--max-hold`, as timeout(1) has it.
     Overdue,
     /// 125: gtlock itself failed.
@@ -31,6 +33,7 @@ pub const HELP: &str = "\
 Exit status:
   N      the command's own
   75     the lock was not obtained: busy, or timed out (-E N for another)
+  76     the lock was lost while the command ran, which was stopped (--at)
   124    the command was ended by --max-hold
   125    gtlock itself failed; also wrong usage, and \"already locked\"
   126    the command could not be run
@@ -70,6 +73,7 @@ impl Exit {
             Self::Success => 0,
             Self::Command(code) => code,
             Self::Refused(code) => code.into(),
+            Self::Lost => 76,
             Self::Overdue => 124,
             Self::Failure => 125,
             Self::CannotRun => 126,

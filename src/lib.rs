@@ -29,6 +29,16 @@ pub use escape::Escaped;
 #[doc(hidden)]
 pub use sys::begin;
 
+/// How a command is run, for `gtlock-etcd`.
+#[cfg(all(target_os = "linux", feature = "cli"))]
+#[doc(hidden)]
+pub mod running {
+    pub use crate::sys::{
+        Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, run, serve_as_process_1,
+        stderr_is_ready,
+    };
+}
+
 /// The examples for Rust in `docs/`, run as doctests.
 #[cfg(doctest)]
 mod docs {

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 
 use gtlock::cli::{Action, Cli};
-use gtlock::cmd::{clean, history, report, run, status, update, usage};
+use gtlock::cmd::{clean, cluster, history, report, run, status, update, usage};
 use gtlock::exit::Exit;
 
 #[cfg(unix)]
@@ -27,6 +27,9 @@ fn obey(words: &[OsString]) -> Exit {
         Err(e) if e.use_stderr() => return usage::refuse(&e, words),
         Err(help) => return report::printed(help.print()),
     };
+    if cli.action.cluster().is_some() {
+        return cluster::become_its_client(words);
+    }
     let done = match cli.action {
         Action::Run(args) => run::run(&args),
         Action::Try(args) => run::try_run(&args),

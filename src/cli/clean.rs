@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::cluster::AtArgs;
+
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct CleanArgs {
@@ -21,6 +23,9 @@ pub struct CleanArgs {
     #[arg(short = 'R', long)]
     pub recursive: bool,
 
+    #[command(flatten)]
+    pub at: AtArgs,
+
     /// Remove nothing, print what would be removed.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -32,4 +37,14 @@ pub struct CleanArgs {
     /// Print only errors.
     #[arg(short, long, conflicts_with = "json")]
     pub quiet: bool,
+}
+
+impl CleanArgs {
+    /// What goes together with nothing that could be done, and why.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        self.at.cluster()?;
+        (self.recursive || !self.dirs.is_empty() || !self.lock_dir.is_empty()).then_some(
+            "lock files are cleaned on this machine, and --at names a cluster: name no directory, or use --at local",
+        )
+    }
 }

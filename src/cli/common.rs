@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
 
+use super::cluster::{ClusterArgs, LOCK_DIR_IN_CLUSTER};
 use super::values::{parse_delay, parse_exit_status, parse_limit};
 use super::{BUSY, COMMAND, LOCKS, MESSAGES};
 use crate::exit::REFUSED;
@@ -19,6 +20,9 @@ pub struct CommonArgs {
     /// DIR is created if it does not exist. Data files of the same name share a lock there.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 
     /// Exit with status N if the lock was not obtained (0 to 255).
     #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
@@ -60,4 +64,11 @@ pub struct CommonArgs {
     /// Also print that a file to lock does not exist, or why the holder could not be recorded.
     #[arg(short, long, help_heading = MESSAGES)]
     pub verbose: bool,
+}
+
+impl CommonArgs {
+    /// What there is on this machine only.
+    pub(super) fn missing_in_cluster(&self) -> Option<&'static str> {
+        (self.lock_dir.is_some() && self.cluster.at.cluster().is_some()).then_some(LOCK_DIR_IN_CLUSTER)
+    }
 }

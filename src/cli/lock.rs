@@ -68,7 +68,7 @@ pub struct LockArgs {
     ///
     /// There is no second process, and signals reach the command directly. What the command leaves running
     /// keeps the lock. The record of the holder stays in the lock file, shown as stale.
-    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold"], help_heading = COMMAND)]
+    #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold", "min_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
 
     #[command(flatten)]
@@ -89,6 +89,24 @@ impl LockArgs {
         !self.read.is_empty() || !self.write.is_empty()
     }
 
+    /// What there is on this machine only.
+    fn missing_in_cluster(&self) -> Option<&'static str> {
+        self.common.cluster.at.cluster()?;
+        let has_descriptors =
+            [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|fds| !fds.is_empty());
+        if self.direct {
+            Some("--direct is for files of this machine, and --at names a cluster; use --at local")
+        } else if has_descriptors {
+            Some("descriptors are of this machine, and --at names a cluster; use --at local")
+        } else if self.no_fork {
+            Some("--no-fork does not go with --at URL: gtlock has to stop a command whose lock is lost")
+        } else if self.slots.is_some() || self.take.is_some() {
+            Some("--slots does not go with --at URL: a cluster keeps no slots; use --at local")
+        } else {
+            self.common.missing_in_cluster()
+        }
+    }
+
     /// Whether all that is locked are lock files.
     pub(super) fn has_lock_files(&self) -> bool {
         !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
@@ -96,6 +114,10 @@ impl LockArgs {
 
     /// What goes together with nothing that could be done, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let contradiction = self.common.cluster.contradiction().or_else(|| self.missing_in_cluster());
+        if contradiction.is_some() {
+            return contradiction;
+        }
         let Some(limit) = self.slots else {
             return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
         };

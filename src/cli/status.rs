@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::cluster::{AtArgs, LOCK_DIR_IN_CLUSTER};
+
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct StatusArgs {
@@ -25,6 +27,9 @@ pub struct StatusArgs {
     #[arg(short = 'R', long, conflicts_with = "lock_dir")]
     pub recursive: bool,
 
+    #[command(flatten)]
+    pub at: AtArgs,
+
     /// Show only the locks that are held.
     #[arg(long)]
     pub held: bool,
@@ -32,4 +37,18 @@ pub struct StatusArgs {
     /// Print JSON for programs.
     #[arg(long)]
     pub json: bool,
+}
+
+impl StatusArgs {
+    /// What goes together with nothing that could be done, and why.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        self.at.cluster()?;
+        if self.lock_dir.is_some() {
+            Some(LOCK_DIR_IN_CLUSTER)
+        } else {
+            (self.direct || self.recursive).then_some(
+                "--direct and -R are for files of this machine, and --at names a cluster; use --at local",
+            )
+        }
+    }
 }

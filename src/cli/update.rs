@@ -37,3 +37,11 @@ pub struct UpdateArgs {
     #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
     pub filter: Vec<OsString>,
 }
+
+impl UpdateArgs {
+    /// What goes together with nothing that could be done, and why.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let common = self.common.cluster.contradiction().or_else(|| self.common.missing_in_cluster());
+        common.or_else(|| self.wait.contradiction(true, self.common.cluster.at.cluster().is_some()))
+    }
+}

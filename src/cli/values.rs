@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, Command};
 
+use super::At;
 use super::wait::TIMEOUT_VARIABLE;
 use crate::escape::Escaped;
 use crate::lock::{Slots, Wait};
@@ -53,6 +54,27 @@ pub fn parse_limit(text: &str) -> Result<Duration, String> {
         Ok(Duration::ZERO) => Err("give a time above 0".to_owned()),
         Err(_) if text.starts_with('-') => Err("give a time above 0".to_owned()),
         limit => limit.map_err(|why| format!("{why}; give a time like 30s, 5m or 2.5")),
+    }
+}
+
+/// Reads how long after the end of a machine its locks are free.
+pub fn parse_ttl(text: &str) -> Result<Duration, String> {
+    match parse_limit(text) {
+        Ok(ttl) if ttl < MIN_TTL => Err("give 3s at least: a cluster knows of no shorter time".to_owned()),
+        ttl => ttl,
+    }
+}
+
+const MIN_TTL: Duration = Duration::from_secs(3);
+
+/// Reads where the locks are kept. An empty text is a variable that is set to nothing.
+pub fn parse_at(text: &str) -> Result<At, String> {
+    match text.split_once("://") {
+        Some(("etcd" | "etcds", rest)) if !rest.is_empty() => Ok(At::Cluster(text.to_owned())),
+        _ if text.is_empty() || text == "local" => Ok(At::Local),
+        _ => {
+            Err("give etcd://HOST:PORT, etcds://HOST:PORT, or local for the locks of this machine".to_owned())
+        }
     }
 }
 

@@ -79,3 +79,8 @@ fn search(dir: &Path, found: &mut Vec<Found>, errors: &mut Vec<Error>) -> Result
     }
     Ok(())
 }
+
+/// Whether there is nothing at the path of a directory. That it cannot be looked at is no answer.
+pub fn is_missing(dir: &Path) -> bool {
+    dir.metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+}

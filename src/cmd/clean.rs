@@ -43,8 +43,11 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     for error in &all.errors {
         report::say(&error.to_string());
     }
-    let missing =
-        args.dirs.iter().chain(&args.lock_dir).filter(|dir| !args.quiet && !args.json && !dir.exists());
+    let missing = args
+        .dirs
+        .iter()
+        .chain(&args.lock_dir)
+        .filter(|dir| !args.quiet && !args.json && below::is_missing(dir));
     for dir in missing {
         report::say(&format!("{}: there is no such directory", Escaped::new(dir)));
     }

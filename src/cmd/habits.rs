@@ -89,7 +89,7 @@ const OPTIONS: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         LOCKING,
-        &["-k", "--expire", "--lease", "--max-runtime", "--max-time", "--ttl"],
+        &["-k", "--expire", "--lease", "--max-runtime", "--max-time"],
         "use --max-hold TIME, which ends a command that holds its locks for longer",
     ),
     (LOCKING, &["--id", "--name", "--tag"], "use --label TEXT"),

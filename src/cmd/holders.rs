@@ -100,6 +100,7 @@ fn name((pid, liveness): (u32, &Liveness)) -> String {
 }
 
 /// Whether a holder is stopped, so that it will not release the lock before somebody lets it go on.
+#[must_use]
 pub fn is_stopped(holder: &Holder) -> bool {
     matches!(&holder.liveness, Liveness::Alive(process) if process.is_stopped)
 }

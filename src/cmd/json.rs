@@ -1,6 +1,7 @@
 //! `--json`.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 /// Prints a JSON document on standard output, safe for a terminal like everything else.
 ///
@@ -12,6 +13,12 @@ pub fn print(document: &impl serde::Serialize) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     writeln!(out, "{}", escape_controls(&json))?;
     out.flush()
+}
+
+/// A moment as the documents have it: RFC 3339, UTC.
+#[must_use]
+pub fn timestamp(moment: SystemTime) -> String {
+    humantime::format_rfc3339_millis(moment).to_string()
 }
 
 /// Escapes in JSON what `serde_json` does not, as it need not: DEL, C1 controls, invisible and direction-changing

@@ -2,14 +2,16 @@
 
 mod below;
 pub mod clean;
+pub mod cluster;
+pub mod columns;
 mod habits;
 pub mod history;
-mod holders;
+pub mod holders;
 mod inquiry;
 mod journal;
-mod json;
+pub mod json;
 mod meant;
-mod narrate;
+pub mod narrate;
 mod remedy;
 pub mod report;
 pub mod run;

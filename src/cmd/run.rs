@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -108,6 +109,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
+    linger(&args.common, &ended, since, signals.as_mut());
     let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     journal.let_go(outcome(&ended, is_left));
     let replaced = release(guard, is_left, signals, &narrator, since);
@@ -223,7 +225,14 @@ fn execute(
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
         let limit = limit(&args.common);
-        let launch = Launch { command, variables: &variables, close, streams: Streams::default(), limit };
+        let launch = Launch {
+            command,
+            variables: &variables,
+            close,
+            streams: Streams::default(),
+            limit,
+            tether: None,
+        };
         sys::run(launch, signals, &mut Narrator::happens)
     };
     started.map_err(|e| match e.kind() {
@@ -248,13 +257,28 @@ pub(super) fn variables(guard: &Guard) -> Vec<(&'static str, OsString)> {
     variables
 }
 
+/// Waits until the locks of a command that has ended have been held for as long as they are to be.
+pub(super) fn linger(
+    args: &CommonArgs,
+    ended: &io::Result<Ended>,
+    since: Instant,
+    signals: Option<&mut Incoming>,
+) {
+    let left = args.cluster.min_hold.map(|min| min.saturating_sub(since.elapsed()));
+    match (left, signals) {
+        (Some(left), Some(signals)) if ended.is_ok() => sys::linger(left, signals),
+        (Some(left), None) if ended.is_ok() => thread::sleep(left), // they are held back to the end
+        _ => {}
+    }
+}
+
 /// How long a command may hold the locks.
 pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
     args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
 /// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
-pub(super) fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
+pub fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
     let name = Escaped::new(&command[0]);
     match ended {
         Ok(Ended::Exited(code) | Ended::Interrupted(code)) => Ok(Exit::Command(code)),

@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use super::journal::Journal;
 use super::narrate::Narrator;
 use super::report;
-use super::run::{LOCK_REPLACED, acquire, conclude, limit, outcome, patient, release, variables};
+use super::run::{LOCK_REPLACED, acquire, conclude, limit, linger, outcome, patient, release, variables};
 use crate::cli::UpdateArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
@@ -25,7 +25,7 @@ use crate::update::{Durability, Original};
 type Filled = Result<(), Error>;
 
 /// What became of the file after a filter that succeeded: an exit status if it was not replaced.
-type Replaced = anyhow::Result<Option<Exit>>;
+pub type Replaced = anyhow::Result<Option<Exit>>;
 
 /// How long the output of a filter that has ended may stay open before gtlock prints a line about it.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,12 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 ///
 /// What ends gtlock with status 125.
 pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
-    if let Some(suffix) = &args.backup
-        && (suffix.is_empty() || suffix.to_string_lossy().contains(is_separator))
-    {
-        bail!("--backup: '{}' is no end of a name; give one like .bak", Escaped::new(suffix));
-    }
-    Original::check(&args.file)?;
+    check(args)?;
     let mut lock = patient(Request::exclusive(&args.file), &args.wait);
     if let Some(dir) = &args.common.lock_dir {
         lock = lock.lock_dir(dir);
@@ -53,14 +48,10 @@ pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
         Err(refused) => return Ok(refused),
     };
     let since = Instant::now();
-    let original = Original::open(&args.file)?;
-    let stdin = Some(input(&original).context("the filter cannot get its input")?);
-    let mut signals = Some(Incoming::hold()?);
-    let (ended, replaced) = if args.dry_run {
-        (filter(&mut guard, args, Streams { stdin, stdout: None }, &mut signals), Ok(None))
-    } else {
-        replace(original, stdin, &mut guard, args, since, &mut signals)?
-    };
+    let mut signals = None;
+    let mut filter = |streams, signals: &mut Incoming| filter(&mut guard, args, streams, signals);
+    let (ended, replaced) = rewrite(args, &mut signals, &mut filter, &|| true)?;
+    linger(&args.common, &ended, since, signals.as_mut());
     let is_left = ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     journal.let_go(outcome(&ended, is_left));
     for replaced in release(guard, is_left, signals, &narrator, since) {
@@ -70,6 +61,48 @@ pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
     journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
     exit
 }
+
+/// What a filter that was run has come to, and then the file.
+pub type Rewritten = (io::Result<Ended>, Replaced);
+
+/// Runs a filter over a file under its lock, and replaces the file, or prints what would replace it. The file stays as it
+/// is if in the end `is_locked` is false. `signals` are held back from then on.
+///
+/// # Errors
+///
+/// If the filter cannot be run.
+pub fn rewrite(
+    args: &UpdateArgs,
+    signals: &mut Option<Incoming>,
+    filter: Filter<'_>,
+    is_locked: &dyn Fn() -> bool,
+) -> anyhow::Result<Rewritten> {
+    let since = Instant::now();
+    let original = Original::open(&args.file)?;
+    let stdin = Some(input(&original).context("the filter cannot get its input")?);
+    let held_back = signals.insert(Incoming::hold()?);
+    if args.dry_run {
+        return Ok((filter(Streams { stdin, stdout: None }, held_back), Ok(None)));
+    }
+    replace(original, stdin, args, since, signals, filter, is_locked)
+}
+
+/// Refuses what cannot be rewritten, before the lock is taken.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check(args: &UpdateArgs) -> anyhow::Result<()> {
+    if let Some(suffix) = &args.backup
+        && (suffix.is_empty() || suffix.to_string_lossy().contains(is_separator))
+    {
+        bail!("--backup: '{}' is no end of a name; give one like .bak", Escaped::new(suffix));
+    }
+    Ok(Original::check(&args.file)?)
+}
+
+/// Runs the filter with these streams.
+pub type Filter<'a> = &'a mut dyn FnMut(Streams, &mut Incoming) -> io::Result<Ended>;
 
 /// What the filter reads: the content of the file, or nothing.
 fn input(original: &Original) -> io::Result<File> {
@@ -83,12 +116,18 @@ fn filter(
     guard: &mut Guard,
     args: &UpdateArgs,
     streams: Streams,
-    signals: &mut Option<Incoming>,
+    signals: &mut Incoming,
 ) -> io::Result<Ended> {
     guard.make_inheritable().map_err(io::Error::other)?;
-    let signals = signals.as_mut().ok_or(io::ErrorKind::Other)?;
     let limit = limit(&args.common);
-    let launch = Launch { command: &args.filter, variables: &variables(guard), close: &[], streams, limit };
+    let launch = Launch {
+        command: &args.filter,
+        variables: &variables(guard),
+        close: &[],
+        streams,
+        limit,
+        tether: None,
+    };
     sys::run(launch, signals, &mut Narrator::happens)
 }
 
@@ -99,11 +138,12 @@ fn filter(
 fn replace(
     original: Original,
     stdin: Option<File>,
-    guard: &mut Guard,
     args: &UpdateArgs,
     since: Instant,
     signals: &mut Option<Incoming>,
-) -> anyhow::Result<(io::Result<Ended>, Replaced)> {
+    filter: Filter<'_>,
+    is_locked: &dyn Fn() -> bool,
+) -> anyhow::Result<Rewritten> {
     let replacement = original.replace()?;
     let (output, stdout) = sys::pipe().context("there is no pipe to be had")?;
     let (send, filled) = mpsc::sync_channel(1);
@@ -114,7 +154,8 @@ fn replace(
     };
     // It holds back the same signals.
     thread::Builder::new().spawn(fill).context("there is no thread to be had")?;
-    let ended = filter(guard, args, Streams { stdin, stdout: Some(stdout) }, signals);
+    let held_back = signals.as_mut().context("there are no signals to be had")?;
+    let ended = filter(Streams { stdin, stdout: Some(stdout) }, held_back);
     let filled = match &ended {
         Ok(Ended::Exited(0)) => {
             let Some(filled) = to_its_end(&filled, args, since, signals) else {
@@ -141,6 +182,9 @@ fn replace(
         // never seen.
         if let Some(signal) = signals.as_mut().and_then(Incoming::asks_to_end) {
             return Ok(Some(Exit::Signal(signal)));
+        }
+        if !is_locked() {
+            return Ok(Some(Exit::Lost));
         }
         mem::forget(signals.take());
         finished.commit(args.backup.as_deref())?;

@@ -120,6 +120,7 @@ fn needs(option: &str) -> Option<String> {
         "FILE" => "a file, such as state.json",
         "OUT" => "a file, such as report.html",
         "DIR" => "a directory, such as locks",
+        "URL" => "a cluster, such as etcd://localhost:2379, or local",
         "SUFFIX" => "an end of a name, such as .bak",
         "TIME" => "a time, such as 5s",
         "TEXT" => "a text, such as nightly",

@@ -30,7 +30,9 @@ pub fn for_child(ids: impl Iterator<Item = FileId>) -> OsString {
         |&(pid, id): &(u32, FileId)| processes.look_at(pid) != Liveness::Dead && sys::may_hold_lock(pid, id);
     let inherited = entries().into_iter().filter(still_held);
     let held: BTreeSet<_> = inherited.chain(ids.map(|id| (me, id))).collect();
-    render(held).into()
+    let in_clusters = clusters().filter(|&(pid, _)| processes.look_at(pid) != Liveness::Dead);
+    let in_clusters: Vec<_> = in_clusters.map(|(_, entry)| entry).collect();
+    [vec![render(held)], in_clusters].concat().join(" ").into()
 }
 
 /// Who holds a lock around this request. Nobody, unless it is certain.
@@ -190,6 +192,13 @@ impl Own {
     fn registry() -> MutexGuard<'static, Vec<Self>> {
         OWN.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The entries of locks that a cluster keeps, `PID@LEASE`, which are `gtlock-etcd`'s to read.
+fn clusters() -> impl Iterator<Item = (u32, String)> {
+    let value = std::env::var_os(VARIABLE).unwrap_or_default();
+    let entries: Vec<_> = value.to_string_lossy().split_ascii_whitespace().map(str::to_owned).collect();
+    entries.into_iter().filter_map(|entry| Some((entry.split_once('@')?.0.parse().ok()?, entry)))
 }
 
 fn entries() -> Vec<(u32, FileId)> {

@@ -10,6 +10,7 @@ mod unix;
 mod windows;
 
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -161,6 +162,22 @@ pub struct Launch<'a> {
     pub streams: Streams,
     /// How long it may run.
     pub limit: Option<Limit>,
+    /// What it runs under that may end before it does.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are no locks of a cluster"))]
+    pub tether: Option<&'a dyn Tether>,
+}
+
+/// What a command runs under, and may be lost while it runs: a lock that ends by the clock.
+pub trait Tether: Debug {
+    /// Whether the command may start: asked in its process, when there is nothing but the start left to do, and so of
+    /// nothing but system calls.
+    fn may_start(&self) -> bool;
+
+    /// Does to the command what has to be done now. Returns when to be asked again.
+    fn attend(&self) -> Duration;
+
+    /// Whether the command is being ended: whatever stops it is part of that.
+    fn is_lost(&self) -> bool;
 }
 
 /// How long a command may run, and how it is ended then.

@@ -45,7 +45,7 @@ pub use std::fs::canonicalize;
 
 pub use append::append;
 pub use attributes::copy_attributes;
-pub use child::run;
+pub use child::{linger, run};
 #[cfg(target_os = "linux")]
 use linux::CLOCK;
 #[cfg(target_os = "linux")]
@@ -264,6 +264,10 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 /// Makes a command that is run from now on inherit the file's descriptor.
+///
+/// # Errors
+///
+/// If there is no descriptor to be had.
 pub fn make_inheritable(file: &mut File) -> io::Result<()> {
     let Ok(duplicate) = fcntl(&*file, FcntlArg::F_DUPFD(INHERITED_FROM)) else {
         // The descriptor table is too small or full: it stays where it is.
@@ -280,6 +284,7 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
 
 /// Whether standard error can be written to without waiting: not while a terminal is stopped (Ctrl-S), or a pipe
 /// full.
+#[must_use]
 pub fn stderr_is_ready() -> bool {
     let stderr = io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)

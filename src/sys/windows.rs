@@ -28,7 +28,7 @@ pub mod places;
 pub use dir::{Dir, Link};
 pub use interrupt::{Interruptible, can_interrupt, start_quietly};
 
-pub use child::{Incoming, become_command, die_of, is_alive, run, serve_as_process_1};
+pub use child::{Incoming, become_command, die_of, is_alive, linger, run, serve_as_process_1};
 /// The path of a file without links, in the form that other programs understand too: `C:\…` and not
 /// `\\?\C:\…`, where both mean the same.
 pub use dunce::canonicalize;

@@ -15,10 +15,11 @@ use std::process::{Command, Stdio};
 use gtlock::exit;
 
 const README: &str = include_str!("../../README.md");
-const TEXTS: [(&str, &str); 11] = [
+const TEXTS: [(&str, &str); 12] = [
     ("README.md", README),
     ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md")),
     ("docs/agents.md", include_str!("../../docs/agents.md")),
+    ("docs/cluster.md", include_str!("../../docs/cluster.md")),
     ("docs/flock.md", include_str!("../../docs/flock.md")),
     ("docs/json.md", include_str!("../../docs/json.md")),
     ("docs/library.md", include_str!("../../docs/library.md")),

@@ -119,7 +119,9 @@ fn a_missing_directory_has_none_and_a_file_is_an_error() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     lock_in(dir.path(), "a/x");
     fs::write(dir.path().join("file"), "").expect("it can be written");
-    assert_eq!(shown(dir.path(), &["missing", "a"]), ["a/.gastown/locks/x.lock"]);
+    let status = gtlock().args(["status", "-R", "missing", "a"]).current_dir(&dir).assert().success();
+    let said = "gtlock: missing: there is no such directory\n";
+    status.stderr(said).stdout(predicates::str::contains("a/.gastown/locks/x.lock"));
     let said = "gtlock: file: is not a directory; -R searches directories\n";
     gtlock().args(["status", "-R", "file", "a"]).current_dir(&dir).assert().code(125).stderr(said);
     let clean = gtlock().args(["clean", "-R", "file", "a", "missing"]).current_dir(&dir).assert().code(125);

@@ -217,8 +217,12 @@ fn each_option_says_what_it_needs() {
         ),
         ("run --lock F -- x", "unexpected argument '--lock' found; a file goes after --write or --read"),
         (
+            "run --lease 5 --write F -- x",
+            "unexpected argument '--lease' found; use --max-hold TIME, which ends a command that holds its locks for longer",
+        ),
+        (
             "run --ttl 5 --write F -- x",
-            "unexpected argument '--ttl' found; use --max-hold TIME, which ends a command that holds its locks for longer",
+            "--ttl and --grace are for --at URL; --max-hold TIME ends a command that holds its locks for longer",
         ),
         ("run --name me --write F -- x", "unexpected argument '--name' found; use --label TEXT"),
         ("run -C d --write F -- x", "unexpected argument '-C' found; use -- sh -c 'cd DIR && COMMAND'"),

@@ -40,7 +40,7 @@ pub fn report(args: &ReportArgs) -> anyhow::Result<Exit> {
             report::say(&format!("{}: {e}", Escaped::new(log)));
         }
     }
-    for wanted in history.wanted.iter().flat_map(Wanted::unseen) {
+    for wanted in history.wanted.iter().filter(|wanted| wanted.is_asked.get()).flat_map(Wanted::unseen) {
         report::say(&format!("{}: nothing about its lock is in the log", Escaped::new(wanted)));
     }
     if failed < logs.len() {
@@ -181,7 +181,11 @@ fn create(
 }
 
 /// Locks by which the report is narrowed.
-struct Wanted(Vec<WantedLock>);
+struct Wanted {
+    locks: Vec<WantedLock>,
+    /// Whether there was any entry.
+    is_asked: Cell<bool>,
+}
 
 struct WantedLock {
     named: PathBuf,
@@ -199,7 +203,7 @@ impl Wanted {
             let names = names.into_iter().flatten().map(|path| path.to_string_lossy().into_owned()).collect();
             WantedLock { named: path.clone(), names, is_seen: Cell::new(false) }
         };
-        Self(wanted.iter().map(lock).collect())
+        Self { locks: wanted.iter().map(lock).collect(), is_asked: Cell::new(false) }
     }
 
     fn has(&self, entry: &Entry<'_>) -> bool {
@@ -208,11 +212,12 @@ impl Wanted {
         let is_it = |lock: &&WantedLock| {
             names.into_iter().flatten().any(|name| lock.names.iter().any(|wanted| wanted == name))
         };
-        self.0.iter().filter(is_it).inspect(|lock| lock.is_seen.set(true)).count() > 0
+        self.is_asked.set(true);
+        self.locks.iter().filter(is_it).inspect(|lock| lock.is_seen.set(true)).count() > 0
     }
 
     /// Those that nothing was found about.
     fn unseen(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().filter(|lock| !lock.is_seen.get()).map(|lock| &*lock.named)
+        self.locks.iter().filter(|lock| !lock.is_seen.get()).map(|lock| &*lock.named)
     }
 }

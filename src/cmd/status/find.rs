@@ -156,7 +156,7 @@ pub fn without_advice(error: &mut Error) {
 pub fn missing(args: &StatusArgs) -> impl Iterator<Item = &Path> {
     let lock_dir = args.lock_dir.iter().filter(|_| args.paths.is_empty());
     let dirs = args.paths.iter().filter(|path| args.recursive || lock::is_lock_dir(path));
-    dirs.chain(lock_dir).map(PathBuf::as_path).filter(|dir| !dir.exists() && !leads_nowhere(dir))
+    dirs.chain(lock_dir).map(PathBuf::as_path).filter(|dir| below::is_missing(dir) && !leads_nowhere(dir))
 }
 
 /// Whether a path that was named is neither there nor locked: it may be misspelt.

@@ -66,7 +66,7 @@ pub fn print(locks: &[Shown], errors: &[Error]) -> io::Result<()> {
             lock: path.to_string_lossy().into_owned(),
             state,
             mode: Some(mode).filter(|&mode| mode != "-"),
-            since: inspection.since.map(|since| humantime::format_rfc3339_millis(since).to_string()),
+            since: inspection.since.map(json::timestamp),
             seconds: inspection.since.map(seconds_ago),
             holders: inspection.holders.iter().map(holder_entry).collect(),
             waiters: inspection.waiters.as_ref().map(|all| all.iter().map(waiter).collect()),

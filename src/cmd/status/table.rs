@@ -3,11 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use console::Term;
-use tabwriter::TabWriter;
-
 use super::{Shown, words};
-use crate::cmd::{holders, report};
+use crate::cmd::{columns, holders, report};
 use crate::escape::Escaped;
 use crate::lock::{Evidence, Holder, Slots, State, Waiter};
 use crate::process::Liveness;
@@ -23,7 +20,7 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
         State::Stale => 1,
         State::Free => 2,
     });
-    let mut table = TabWriter::new(Vec::new());
+    let mut table = Vec::new();
     writeln!(table, "STATE\tMODE\tPID\tALIVE\tFOR\tLOCK\tCOMMAND")?;
     for Shown { lock: path, inspection } in locks {
         let (state, mode) = words(inspection.state);
@@ -71,18 +68,7 @@ pub fn print(locks: &[Shown], direct: bool) -> io::Result<()> {
             writeln!(table, "waits\t{mode}\t{pid}\tyes\t-\t{lock}\t{command}")?;
         }
     }
-    table.flush()?;
-    let table = table.into_inner().map_err(|e| io::Error::other(e.to_string()))?;
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    match Term::stdout().size_checked() {
-        None => out.write_all(&table)?,
-        Some((_, columns)) => {
-            for line in String::from_utf8_lossy(&table).lines() {
-                writeln!(out, "{}", console::truncate_str(line, columns.into(), "…"))?;
-            }
-        }
-    }
-    out.flush()
+    columns::print(&table)
 }
 
 /// For how long a holder may hold its lock, if its command line shows that.

@@ -10,7 +10,7 @@ use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGTERM, siginfo_t};
 use nix::time::clock_gettime;
 use nix::unistd::{Pid, getpid};
 
-use super::super::{Ended, Event, Launch, Limit, OnEvent};
+use super::super::{Ended, Event, Launch, Limit, OnEvent, Tether};
 use super::signals::{asks_to_end, has_reached, is_from, is_ignored, name_of, send};
 use super::spawn::Program;
 use super::{CLOCK, Incoming};
@@ -21,11 +21,14 @@ const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 const NAP: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, with this process's descriptors, directory, group, environment and signal dispositions,
-/// but for what is said about it. The signals that this process gets meanwhile are the command's. An error of the kind
-/// `Other` is this process's own, any other the command's.
+/// but for what is said about it. The signals that this process gets meanwhile are the command's.
+///
+/// # Errors
+///
+/// One of the kind `Other` is this process's own, any other the command's.
 pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) -> io::Result<Ended> {
     let program = Program::of(launch.command, launch.variables)?;
-    let pid = signals.start(&program, launch.close, &launch.streams)?;
+    let pid = signals.start(&program, launch.close, &launch.streams, launch.tether)?;
     let mut sentence = launch.limit.into_iter().flat_map(sentence).peekable();
     drop(launch.streams); // so that a pipe ends when the command has closed it
     let mut child = Child { pid, is_overdue: false, was_interrupted: false, on_event };
@@ -33,6 +36,7 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
     while let Some(signal) = signals.next(AT_ONCE) {
         child.pass_on(&signal, false);
     }
+    let is_lost = || launch.tether.is_some_and(Tether::is_lost);
     loop {
         // Before a look at the command: one that is continued is not to be found stopped.
         while let Some(signal) = signals.next(AT_ONCE) {
@@ -54,7 +58,7 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
             // A shell that waits for this process is to see what it would see of the command. What continues this
             // process continues the command. Not where there is a limit: while this process is stopped, nobody ends
             // the command.
-            Some(Change::Stopped(signal)) if launch.limit.is_none() => {
+            Some(Change::Stopped(signal)) if launch.limit.is_none() && !is_lost() => {
                 let _ = send(getpid(), signal);
             }
             Some(Change::Stopped(_)) => {}
@@ -66,10 +70,23 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
                     continue;
                 }
                 let at_most = sentence.peek().map(|&(at, _)| at.saturating_sub(now()).min(NAP));
+                let tether = launch.tether.map(Tether::attend);
+                let at_most = at_most.into_iter().chain(tether).min();
                 if let Some(signal) = signals.next(at_most) {
                     child.pass_on(&signal, has_reached(child.pid, &signal));
                 }
             }
+        }
+    }
+}
+
+/// Waits, unless a signal asks this process to end.
+pub fn linger(time: Duration, signals: &mut Incoming) {
+    let until = now().saturating_add(time);
+    loop {
+        let left = until.saturating_sub(now());
+        if left.is_zero() || signals.next(Some(left.min(NAP))).is_some_and(|signal| asks_to_end(&signal)) {
+            return;
         }
     }
 }

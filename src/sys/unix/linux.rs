@@ -23,7 +23,7 @@ use rustix::fs::{FileType, StatxFlags, makedev, statx};
 
 use super::spawn::{Program, SHELL};
 use super::start;
-use crate::sys::{FileId, Stat, Streams};
+use crate::sys::{FileId, Stat, Streams, Tether};
 
 /// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
 /// sends stop the command too; and SIGPIPE, which is about its own output.
@@ -41,6 +41,10 @@ pub struct Incoming {
 
 impl Incoming {
     /// Holds them back in this thread, the only one that does not block them all.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
     pub fn hold() -> io::Result<Self> {
         let mut held_back = SigSet::all();
         for signal in LEFT {
@@ -75,12 +79,21 @@ impl Incoming {
         }
     }
 
-    /// Starts a program as a child, without the descriptors in `close`, and with `streams`. An error of the kind `Other` is this
-    /// process's own, any other the program's.
+    /// Starts a program as a child, without the descriptors in `close`, and with `streams`.
     ///
     /// As `posix_spawn` does it, but through clone(2): some container runtimes refuse clone3(2). And it is known
     /// whether there was no process to be had, or the program could not be run.
-    pub fn start(&self, program: &Program, close: &[i32], streams: &Streams) -> io::Result<Pid> {
+    ///
+    /// # Errors
+    ///
+    /// One of the kind `Other` is this process's own, any other the program's; `ECANCELED` if it may not start.
+    pub fn start(
+        &self,
+        program: &Program,
+        close: &[i32],
+        streams: &Streams,
+        tether: Option<&dyn Tether>,
+    ) -> io::Result<Pid> {
         // The child must not allocate: all that it needs is made here.
         let words = pointers(&program.words());
         let words_for_shell = pointers(&program.words_for_shell());
@@ -103,6 +116,10 @@ impl Incoming {
                     }
                 }
                 libc::sigprocmask(libc::SIG_SETMASK, self.before.as_ref(), ptr::null_mut());
+                if tether.is_some_and(|tether| !tether.may_start()) {
+                    failed.store(libc::ECANCELED, Ordering::Relaxed);
+                    return 126;
+                }
                 libc::execve(program.file.as_ptr(), words.as_ptr(), environment.as_ptr());
                 if Errno::last() == Errno::ENOEXEC {
                     libc::execve(SHELL.as_ptr(), words_for_shell.as_ptr(), environment.as_ptr());

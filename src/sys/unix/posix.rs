@@ -22,7 +22,7 @@ use signal_hook::iterator::exfiltrator::WithRawSiginfo;
 use super::signals::{ENDING, is_ignored};
 use super::spawn::{Program, SHELL};
 use super::start;
-use crate::sys::Streams;
+use crate::sys::{Streams, Tether};
 
 /// What this process takes note of. Not the stop signals: they stop it, and those that the terminal sends stop the
 /// command too. Not SIGPIPE, which is about its own output.
@@ -106,7 +106,13 @@ impl Incoming {
 
     /// Starts a program as a child, without the descriptors in `close`, and with `streams`. An error of the kind `Other` is this
     /// process's own, any other the program's.
-    pub fn start(&self, program: &Program, close: &[i32], streams: &Streams) -> io::Result<Pid> {
+    pub fn start(
+        &self,
+        program: &Program,
+        close: &[i32],
+        streams: &Streams,
+        _tether: Option<&dyn Tether>,
+    ) -> io::Result<Pid> {
         let mut attributes = PosixSpawnAttr::init()?;
         attributes.set_sigmask(&self.before)?;
         let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;

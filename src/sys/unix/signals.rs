@@ -15,6 +15,7 @@ pub const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT
 
 /// As process 1, does until dropped what the kernel does for other processes: the signals that ask a process to end
 /// end this one, with 128 and the signal; and the orphans that it is given are collected.
+#[must_use]
 pub fn serve_as_process_1() -> impl Drop {
     extern "C" fn exit(signal: libc::c_int) {
         // SAFETY: a signal may interrupt anything; this is a system call.

@@ -28,6 +28,7 @@ pub struct Program {
 
 impl Streams {
     /// The descriptors, and the numbers that they get in a command.
+    #[must_use]
     pub fn numbered(&self) -> Vec<(RawFd, RawFd)> {
         let streams = [(&self.stdin, 0), (&self.stdout, 1)];
         streams.iter().filter_map(|(file, number)| Some((file.as_ref()?.as_raw_fd(), *number))).collect()

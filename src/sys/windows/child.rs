@@ -58,6 +58,11 @@ pub fn run(launch: Launch<'_>, _signals: &mut Incoming, on_event: OnEvent<'_>) -
     })
 }
 
+/// Waits.
+pub fn linger(time: Duration, _signals: &mut Incoming) {
+    thread::sleep(time);
+}
+
 /// Refuses: a process cannot become another here.
 pub fn become_command(_command: &[OsString], _variables: &[(&str, OsString)]) -> io::Result<Infallible> {
     Err(io::Error::other("Windows replaces no process by another; run it without --no-fork"))

@@ -1,0 +1,88 @@
+//! What is asked for: which locks, of which cluster, for whom and how.
+
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use gtlock::cli::CommonArgs;
+use gtlock::lock::{Mode, Wait};
+use nix::unistd::gethostname;
+
+use crate::at::At;
+use crate::keys::Keys;
+use crate::record::{Record, millis_now};
+
+/// A request for locks.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub at: At,
+    pub keys: Keys,
+    /// Each name once.
+    pub locks: Vec<(OsString, Mode)>,
+    pub wait: Wait,
+    /// Without one it is only asked whether the locks could be taken.
+    pub has_command: bool,
+    pub ttl: Duration,
+    pub grace: Duration,
+    pub min_hold: Option<Duration>,
+    /// Whether to say at once whom it waits for, and whether to say it at all.
+    pub is_verbose: bool,
+    pub is_quiet: bool,
+    pub record: Record,
+}
+
+impl Asked {
+    pub fn new(
+        locks: impl IntoIterator<Item = (OsString, Mode)>,
+        wait: Wait,
+        args: &CommonArgs,
+        command: &[OsString],
+    ) -> Result<Self> {
+        let at = At::parse(args.cluster.at.cluster().unwrap_or_default())?;
+        let mut each: Vec<(OsString, Mode)> = Vec::new();
+        for (name, mode) in locks {
+            if name.is_empty() {
+                bail!("a lock needs a name: is a variable unset?");
+            }
+            match each.iter_mut().find(|(other, _)| *other == name) {
+                Some((_, stronger)) => *stronger = mode.max(*stronger),
+                None => each.push((name, mode)),
+            }
+        }
+        let text = |word: &OsString| word.to_string_lossy().into_owned();
+        let record = Record {
+            v: 1,
+            host: host(),
+            pid: std::process::id(),
+            label: args.label.clone(),
+            command: command.iter().map(text).collect(),
+            asked: millis_now(),
+            ..Record::default()
+        };
+        Ok(Self {
+            keys: Keys::below(&at.prefix),
+            at,
+            locks: each,
+            wait,
+            has_command: !command.is_empty(),
+            ttl: args.cluster.ttl(),
+            grace: args.cluster.grace(),
+            min_hold: args.cluster.min_hold,
+            is_verbose: args.verbose,
+            is_quiet: args.quiet,
+            record,
+        })
+    }
+
+    /// The keys that keep others away from a lock in this mode.
+    pub fn blockers(&self, name: &OsStr, mode: Mode) -> Vec<u8> {
+        match mode {
+            Mode::Exclusive => self.keys.queue(name),
+            Mode::Shared => self.keys.writers(name),
+        }
+    }
+}
+
+fn host() -> String {
+    gethostname().map_or_else(|_| "?".to_owned(), |host| host.to_string_lossy().into_owned())
+}

@@ -1,0 +1,87 @@
+//! `run`, `try` and `update`.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+use gtlock::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, UpdateArgs};
+use gtlock::cmd::update;
+use gtlock::exit::Exit;
+use gtlock::lock::{Mode, Wait};
+use gtlock::running::{Ended, Incoming, Limit, Streams};
+
+use crate::asked::Asked;
+use crate::front::{Answer, Execution, Front};
+use crate::leash::Reason;
+
+/// Runs a command under locks.
+pub fn run(args: &RunArgs) -> Result<Exit> {
+    under(&args.lock, args.wait.timeout, &args.command)
+}
+
+/// Runs a command if the locks are free now; without a command, tests whether they are.
+pub fn try_run(args: &TryArgs) -> Result<Exit> {
+    under(&args.lock, Wait::Never, &args.command)
+}
+
+fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
+    let names = |files: &[std::path::PathBuf], mode| {
+        files.iter().map(|file| (file.clone().into_os_string(), mode)).collect::<Vec<_>>()
+    };
+    let locks = [names(&args.write, Mode::Exclusive), names(&args.read, Mode::Shared)].concat();
+    let mut front = Front::start(Asked::new(locks, wait, &args.common, command)?)?;
+    let held = match front.answer()? {
+        Answer::Held(held) => held,
+        Answer::Free => return Ok(Exit::Success),
+        Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
+    };
+    let mut signals = Incoming::hold()?;
+    let execution = Execution { command, close: args.close, limit: limit(&args.common) };
+    let ended = front.execute(&held, &execution, Streams::default(), &mut signals);
+    front.release(&ended, args.close);
+    signals.let_through();
+    front.conclude(ended, command)
+}
+
+/// How long a command may hold the locks.
+pub fn limit(args: &CommonArgs) -> Option<Limit> {
+    args.max_hold.map(|max| Limit { max, grace: args.kill_after })
+}
+
+/// Rewrites a file of this machine under a lock of its name.
+pub fn update(args: &UpdateArgs) -> Result<Exit> {
+    update::check(args)?;
+    let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
+    let mut front = Front::start(Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?)?;
+    let held = match front.answer()? {
+        Answer::Held(held) => held,
+        Answer::Free => return Ok(Exit::Success),
+        Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
+    };
+    let execution = Execution { command: &args.filter, close: false, limit: limit(&args.common) };
+    let mut signals = None;
+    let leash = front.leash;
+    let mut filter = |streams, signals: &mut Incoming| front.execute(&held, &execution, streams, signals);
+    // Not with the lock about to end: the file may be another's to write.
+    let is_locked = || {
+        if !leash.has_time() {
+            leash.lose(Reason::Silence);
+        }
+        !leash.is_lost()
+    };
+    let rewritten = update::rewrite(args, &mut signals, &mut filter, &is_locked);
+    let (ended, replaced) = match rewritten {
+        Ok((ended, replaced)) => (ended, replaced),
+        Err(e) => {
+            front.release(&Ok(Ended::Exited(0)), true);
+            return Err(e);
+        }
+    };
+    front.release(&ended, false);
+    if let Some(signals) = signals {
+        signals.let_through();
+    }
+    match replaced? {
+        Some(other) if !front.is_lost() => Ok(other),
+        _ => front.conclude(ended, &args.filter),
+    }
+}

@@ -1,0 +1,223 @@
+//! The process that the caller started: it runs the command, and ends as the command does.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use gtlock::Escaped;
+use gtlock::cmd::narrate::Narrator;
+use gtlock::cmd::{report, run};
+use gtlock::exit::Exit;
+use gtlock::lock::HELD_VARIABLE;
+use gtlock::running::{
+    Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, serve_as_process_1,
+};
+use nix::errno::Errno;
+use nix::sys::prctl;
+
+use crate::asked::Asked;
+use crate::client::Client;
+use crate::keeper::{self, Ears};
+use crate::leash::{Leash, Reason};
+use crate::narrate::Words;
+use crate::session::Session;
+use crate::talk::{Listener, Said, Speaker, Told};
+use crate::tree::Tree;
+use crate::{held, sys};
+
+/// The longest time between two looks at the clock.
+const NAP: Duration = Duration::from_secs(1);
+
+/// How long the front waits for a release: the command has ended, and its status is known.
+const RELEASE: Duration = Duration::from_secs(1);
+
+/// A keeper, and what it was asked to keep.
+pub struct Front {
+    pub words: Words,
+    pub listener: Listener,
+    pub leash: Leash,
+    pub tree: Tree,
+    /// What the command inherits, so that what it leaves running can be found.
+    pipe: std::fs::File,
+}
+
+/// Locks that are held.
+#[derive(Debug)]
+pub struct Held {
+    fence: i64,
+    key: OsString,
+    lease: String,
+}
+
+/// What comes of a request for locks.
+pub enum Answer {
+    Held(Held),
+    Free,
+    Refused,
+}
+
+impl Front {
+    /// Starts the keeper, and with it the request.
+    pub fn start(asked: Asked) -> Result<Self> {
+        let words = Words::new(&asked);
+        let page = sys::shared().context("there is no memory to be had")?;
+        let leash = Leash::new(page, asked.ttl, asked.grace);
+        let client = Client::new(&asked.at, asked.ttl)?;
+        let (near, far) = UnixStream::pair()?;
+        let (pipe_end, pipe) = io::pipe()?;
+        let (wake, waker) = io::pipe()?;
+        let tree = Tree::of_this_process(&pipe);
+        prctl::set_child_subreaper(true)?; // what the command leaves behind stays in sight
+        let keep = [far.as_raw_fd(), pipe_end.as_raw_fd(), wake.as_raw_fd(), waker.as_raw_fd()];
+        let its_tree = tree.clone();
+        let keeper = sys::fork_aside(&keep, move || {
+            let its_tree = its_tree.without(nix::unistd::Pid::this().as_raw());
+            let Ok(speaker) = far.try_clone().map(Speaker::new) else { return };
+            let session = Session::new(asked, client, leash, speaker, waker);
+            keeper::keep(session, &mut Ears { front: far, wake, pipe: pipe_end }, &its_tree);
+        })?;
+        let pipe = OwnedFd::from(pipe).into();
+        let tree = tree.without(keeper.as_raw());
+        Ok(Self { words, listener: Listener::new(near), leash, tree, pipe })
+    }
+
+    /// Waits for what comes of the request.
+    pub fn answer(&mut self) -> Result<Answer> {
+        let _serving = serve_as_process_1();
+        loop {
+            match self.listener.next() {
+                Some(Said::Holds { fence, key, lease }) => {
+                    self.words.held();
+                    return Ok(Answer::Held(Held { fence, key: OsString::from_vec(key), lease }));
+                }
+                Some(Said::Free) => return Ok(Answer::Free),
+                Some(Said::Refused { name, who }) => {
+                    self.words.refused(name, "busy", &who);
+                    return Ok(Answer::Refused);
+                }
+                Some(Said::TimedOut { name, who }) => {
+                    self.words.timed_out(name, &who);
+                    return Ok(Answer::Refused);
+                }
+                Some(Said::Failed(why)) => return Err(anyhow!(why)),
+                Some(said) => self.words.note(said),
+                None => return Err(anyhow!("gtlock's own second process is gone")),
+            }
+        }
+    }
+
+    /// Runs a command under locks to its end.
+    pub fn execute(
+        &mut self,
+        held: &Held,
+        launch: &Execution<'_>,
+        streams: Streams,
+        signals: &mut Incoming,
+    ) -> io::Result<Ended> {
+        let variables = [
+            (HELD_VARIABLE, held::for_command(&held.lease)),
+            ("GTLOCK_FENCE", held.fence.to_string().into()),
+            ("GTLOCK_FENCE_KEY", held.key.clone()),
+        ];
+        if !launch.close {
+            make_inheritable(&mut self.pipe)?;
+        }
+        let tether = Lead { leash: self.leash, tree: &self.tree };
+        let launch = Launch {
+            command: launch.command,
+            variables: &variables,
+            close: &[],
+            streams,
+            limit: launch.limit,
+            tether: Some(&tether),
+        };
+        gtlock::running::run(launch, signals, &mut Narrator::happens)
+    }
+
+    /// Has the locks released, unless a command was cut off: then they last as long as what it has left.
+    pub fn release(&mut self, ended: &io::Result<Ended>, close: bool) {
+        let is_cut_off = ended.as_ref().is_ok_and(|ended| ended.is_cut_off()) && !self.is_lost() && !close;
+        let left = if is_cut_off { self.tree.inheritors() } else { Vec::new() };
+        if self.is_lost()
+            && let Some(command) = self.leash.command()
+        {
+            self.tree.kill(command); // what it has left behind may not go on
+        }
+        let told = if left.is_empty() { Told::Ended } else { Told::CutOff };
+        let _ = self.listener.stream().write_all(&[told.byte()]);
+        if told == Told::CutOff {
+            self.words.left(&left);
+            return;
+        }
+        let until = sys::now() + RELEASE;
+        while sys::now() < until {
+            let left = until.saturating_sub(sys::now()).max(Duration::from_millis(1));
+            let _ = self.listener.stream().set_read_timeout(Some(left));
+            match self.listener.next() {
+                Some(Said::Released) | None => break,
+                Some(said) => self.words.note(said),
+            }
+        }
+        self.words.released();
+    }
+
+    /// Whether the lock was lost before the command had ended.
+    pub fn is_lost(&self) -> bool {
+        self.leash.is_lost()
+    }
+
+    /// How gtlock ends. It says what there is to say about that.
+    pub fn conclude(&self, ended: io::Result<Ended>, command: &[OsString]) -> Result<Exit> {
+        let never_ran = ended.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ECANCELED as i32));
+        if self.is_lost() || never_ran {
+            let silence = sys::now().saturating_sub(self.leash.deadline().saturating_sub(self.words.ttl()));
+            let why = match self.leash.reason() {
+                Some(Reason::Gone) => "its key in etcd is gone".to_owned(),
+                _ => format!("no answer from etcd for {}", report::duration(silence)),
+            };
+            let command = if never_ran { "was not started" } else { "was stopped" };
+            report::say(&format!("{}: the lock was lost ({why}); the command {command}", self.words.names()));
+            return Ok(Exit::Lost);
+        }
+        run::conclude(ended, command)
+    }
+}
+
+/// A command to be run, and how.
+pub struct Execution<'a> {
+    pub command: &'a [OsString],
+    /// It does not get the pipe.
+    pub close: bool,
+    pub limit: Option<Limit>,
+}
+
+/// Has the command stopped when its lock ends, whatever has become of the keeper.
+#[derive(Debug)]
+struct Lead<'a> {
+    leash: Leash,
+    tree: &'a Tree,
+}
+
+impl Tether for Lead<'_> {
+    fn may_start(&self) -> bool {
+        self.leash.admit()
+    }
+
+    fn attend(&self) -> Duration {
+        let Some(command) = self.leash.command() else { return NAP };
+        keeper::attend(self.leash, self.tree, command).saturating_sub(sys::now()).min(NAP)
+    }
+
+    fn is_lost(&self) -> bool {
+        self.leash.is_lost()
+    }
+}
+
+/// What a name is called.
+pub fn shown(name: Vec<u8>) -> String {
+    Escaped::new(&OsString::from_vec(name)).to_string()
+}

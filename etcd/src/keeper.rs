@@ -1,0 +1,248 @@
+//! The process beside the command: it has the session in etcd, and stops the command when its lock ends.
+//!
+//! It is in a session of its own, so that neither a terminal nor who stops the front reaches it. One thread takes the
+//! locks, then watches the own keys; one renews the lease; the first, here, does nothing but wait for what ends the
+//! command: it never waits for etcd while a command runs.
+
+use std::io::{PipeReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, TimerSetTimeFlags};
+use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
+
+use crate::client::Fault;
+use crate::leash::{Due, Leash, Reason};
+use crate::queue::{Outcome, Queue};
+use crate::session::{Renewal, Session, Stop};
+use crate::talk::{Said, Told};
+use crate::tree::Tree;
+use crate::versions;
+use crate::watch::{self, Watched};
+use crate::who::Holders;
+
+/// Between a kill and a look whether something is left.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a watch of the own keys lasts before they are looked at.
+const WATCH: Duration = Duration::from_mins(10);
+
+/// Before a renewal that did not count is tried again.
+const SOON: Duration = Duration::from_millis(50);
+
+/// What the keeper hears of the front.
+pub struct Ears {
+    pub front: UnixStream,
+    /// Has something to read when the command has to be looked at.
+    pub wake: PipeReader,
+    /// Ends when nothing has it any more that the command has started.
+    pub pipe: PipeReader,
+}
+
+/// Keeps the locks of a command as long as they are wanted.
+pub fn keep(session: Session, ears: &mut Ears, tree: &Tree) {
+    let session = Arc::new(session);
+    let spawn = |work: fn(&Session)| {
+        let session = Arc::clone(&session);
+        thread::Builder::new().spawn(move || work(&session))
+    };
+    if let Err(e) = spawn(take).and_then(|_| spawn(renew)) {
+        session.speaker.say(&Said::Failed(format!("there is no thread to be had: {e}")));
+    }
+    match ears.listen(session.leash, tree) {
+        Some(Told::Ended) => session.release(),
+        Some(Told::CutOff) => {
+            if ears.wait_for_inheritors(session.leash, tree) {
+                session.release();
+            }
+        }
+        // The front is gone without a word.
+        None => {
+            let is_gone = session.leash.close().is_none_or(|command| tree.kill(command));
+            if is_gone {
+                session.release();
+            }
+        }
+    }
+}
+
+impl Ears {
+    /// Stops the command when that is due, until the front says what has become of it; `None` if the front is gone.
+    fn listen(&mut self, leash: Leash, tree: &Tree) -> Option<Told> {
+        loop {
+            self.attend(leash, tree, false);
+            let mut byte = [0];
+            let is_there = self.is_ready(&self.front);
+            if is_there {
+                return match self.front.read(&mut byte) {
+                    Ok(1) => Told::from_byte(byte[0]),
+                    _ => None,
+                };
+            }
+        }
+    }
+
+    /// Waits until nothing is left of a command that was cut off; whether that is so, and not because the lock is lost.
+    fn wait_for_inheritors(&mut self, leash: Leash, tree: &Tree) -> bool {
+        loop {
+            if self.is_ready(&self.pipe) {
+                return true; // the end of it: nobody ever writes
+            }
+            self.attend(leash, tree, true);
+        }
+    }
+
+    /// Does what is due, and sleeps until something else is, or happens.
+    fn attend(&mut self, leash: Leash, tree: &Tree, has_inheritors: bool) {
+        let until = match leash.command() {
+            Some(command) => attend(leash, tree, command),
+            None => leash.deadline().saturating_sub(leash.delay()).max(crate::sys::now() + AGAIN),
+        };
+        let Ok(timer) = timer_at(until) else {
+            thread::sleep(SOON);
+            return;
+        };
+        let other = if has_inheritors { self.pipe.as_fd() } else { self.front.as_fd() };
+        let mut sources =
+            [other, self.wake.as_fd(), timer.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let _ = poll(&mut sources, PollTimeout::NONE);
+        if self.is_ready(&self.wake) {
+            let _ = self.wake.read(&mut [0; 64]);
+        }
+    }
+
+    #[expect(clippy::unused_self, reason = "of what it hears")]
+    fn is_ready(&self, source: &impl AsFd) -> bool {
+        let mut source = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+        poll(&mut source, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// Does to the command what is due; returns when to look again.
+pub fn attend(leash: Leash, tree: &Tree, command: i32) -> Duration {
+    loop {
+        match leash.due() {
+            Due::Nothing(until) | Due::Patience(until) => return until,
+            Due::Ask => tree.ask(command),
+            Due::Kill => {
+                tree.kill(command);
+                return crate::sys::now() + AGAIN;
+            }
+        }
+    }
+}
+
+/// A timer that goes on while the machine sleeps, and so is over when it wakes up too late.
+fn timer_at(moment: Duration) -> nix::Result<TimerFd> {
+    let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
+    let moment = Expiration::OneShot(TimeSpec::from(moment.max(Duration::from_nanos(1))));
+    timer.set(moment, TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
+    Ok(timer)
+}
+
+/// Takes the locks, and watches over the own keys.
+fn take(session: &Session) {
+    let name = |name: std::ffi::OsString| name.into_encoded_bytes();
+    let said = match Queue::new(session).acquire() {
+        Ok(Outcome::Held(state)) => {
+            let key = session.places(state.lease).swap_remove(0);
+            session.speaker.say(&Said::Holds {
+                fence: state.revision,
+                key,
+                lease: format!("{:x}", state.lease),
+            });
+            if let Some(warning) = versions::warning(&session.client).filter(|_| !session.asked.is_quiet) {
+                session.speaker.say(&Said::Warns(warning));
+            }
+            watch_over(session);
+            return;
+        }
+        Ok(Outcome::Free) => Said::Free,
+        Ok(Outcome::Busy(lock)) => {
+            let who = Holders::of(session, &lock).to_string();
+            Said::Refused { name: name(lock), who }
+        }
+        Ok(Outcome::TimedOut(lock)) => {
+            let holders = Holders::of(session, &lock);
+            if holders.is_known() {
+                Said::TimedOut { name: name(lock), who: holders.to_string() }
+            } else {
+                Said::Failed("timed out, and etcd does not answer".to_owned())
+            }
+        }
+        Ok(Outcome::AlreadyLocked(lock)) => Said::Failed(format!(
+            "{}: already locked by the gtlock around this one, which would wait for itself",
+            gtlock::Escaped::new(&lock)
+        )),
+        Err(Stop::Over) => return,
+        Err(Stop::Fault(fault)) => Said::Failed(fault.to_string()),
+    };
+    session.speaker.say(&said);
+}
+
+/// Sees to it that the command is stopped when its lock ends early.
+fn watch_over(session: &Session) {
+    let state = session.state();
+    let watch = |key: Vec<u8>| {
+        let client = session.client.clone();
+        while !session.is_over() {
+            if watch::for_end_of(&client, &key, state.revision + 1, WATCH) == Watched::Deleted {
+                session.lose(Reason::Gone);
+                return;
+            }
+            thread::sleep(SOON);
+        }
+    };
+    thread::scope(|scope| {
+        for key in session.places(state.lease) {
+            let watch = &watch;
+            if thread::Builder::new().spawn_scoped(scope, move || watch(key)).is_err() {
+                return; // the renewals find it too, a little later
+            }
+        }
+    });
+}
+
+/// Renews the lease, as long as the process lives.
+fn renew(session: &Session) {
+    let every = session.asked.ttl / 6;
+    let mut term = 0;
+    let mut pause = every;
+    loop {
+        thread::sleep(pause);
+        if session.is_over() {
+            return;
+        }
+        pause = match session.renew(term) {
+            Renewal::Counted(new) => {
+                term = new;
+                every
+            }
+            Renewal::Doubtful(new) => {
+                term = new;
+                SOON
+            }
+            Renewal::NotYet => {
+                term = 0;
+                SOON
+            }
+            Renewal::Failed => SOON,
+            Renewal::Gone => {
+                session.lose(Reason::Gone);
+                SOON
+            }
+        };
+    }
+}
+
+/// Why nothing was obtained, for the front.
+impl From<Fault> for Said {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.to_string())
+    }
+}

@@ -1,0 +1,60 @@
+//! `gtlock-etcd`: what `gtlock --at etcd://...` becomes. It has the same command line.
+//!
+//! Two processes: the [`front`] runs the command, the [`keeper`] has the session in etcd. Each of them stops the command
+//! before its lock can end, by the [`leash`] that they share.
+#![cfg(target_os = "linux")]
+
+mod asked;
+mod at;
+mod clean;
+mod client;
+mod commands;
+mod document;
+mod front;
+mod held;
+mod keeper;
+mod keys;
+mod leash;
+mod login;
+mod narrate;
+mod queue;
+mod record;
+mod session;
+mod status;
+mod sys;
+mod talk;
+mod tls;
+mod tree;
+mod txn;
+mod versions;
+mod watch;
+mod who;
+
+use std::ffi::OsString;
+
+use gtlock::cli::{Action, Cli};
+use gtlock::cmd::{report, usage};
+use gtlock::exit::Exit;
+
+/// Does what a command line says.
+#[must_use]
+pub fn obey(words: &[OsString]) -> Exit {
+    let cli = match Cli::read(words) {
+        Ok(cli) => cli,
+        Err(e) if e.use_stderr() => return usage::refuse(&e, words),
+        Err(help) => return report::printed(help.print()),
+    };
+    if cli.action.cluster().is_none() {
+        report::say("gtlock-etcd is for the locks of a cluster: give --at URL, or use gtlock");
+        return Exit::Failure;
+    }
+    let done = match cli.action {
+        Action::Run(args) => commands::run(&args),
+        Action::Try(args) => commands::try_run(&args),
+        Action::Update(args) => commands::update(&args),
+        Action::Status(args) => status::status(&args),
+        Action::Clean(args) => clean::clean(&args),
+        Action::Report(_) => unreachable!("it knows of no cluster"),
+    };
+    done.unwrap_or_else(|e| report::failed(&e))
+}

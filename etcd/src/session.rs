@@ -1,0 +1,231 @@
+//! The keeper's part in etcd: a lease, and the keys that live with it.
+
+use std::io::{PipeWriter, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::asked::Asked;
+use crate::client::{Client, Fault};
+use crate::leash::{Leash, Reason};
+use crate::record::number;
+use crate::talk::{Said, Speaker};
+use crate::{sys, txn};
+
+/// How long a release may take that nobody waits for.
+const MIN_RELEASE: Duration = Duration::from_secs(1);
+
+/// Shared by the keeper's threads.
+pub struct Session {
+    pub asked: Asked,
+    pub client: Client,
+    pub leash: Leash,
+    pub speaker: Speaker,
+    /// Wakes who stops the command.
+    pub wake: PipeWriter,
+    state: Mutex<State>,
+    /// Held while something is written.
+    writing: Mutex<()>,
+}
+
+/// What this process has in etcd.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// 0 if there is none.
+    pub lease: i64,
+    /// The revision in which the own keys were created: the place in the queue, and the fence. 0 if it is not known.
+    pub revision: i64,
+    /// When the locks were obtained, if they were.
+    pub held_since: Option<Duration>,
+    /// Whether nothing may be written any more.
+    is_over: bool,
+}
+
+/// Why a session goes on no longer.
+#[derive(Debug)]
+pub enum Stop {
+    /// Nobody wants it any more.
+    Over,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Session {
+    pub fn new(asked: Asked, client: Client, leash: Leash, speaker: Speaker, wake: PipeWriter) -> Self {
+        Self { asked, client, leash, speaker, wake, state: Mutex::default(), writing: Mutex::default() }
+    }
+
+    pub fn state(&self) -> State {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what writes to etcd, unless the session is over: what is released stays so.
+    pub fn write<T>(&self, work: impl FnOnce(&mut State) -> Result<T, Fault>) -> Result<T, Stop> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        if state.is_over {
+            return Err(Stop::Over);
+        }
+        let done = work(&mut state)?;
+        // Not while it waits for etcd: renewals look at it.
+        let mut now = self.lock();
+        *now = State { is_over: now.is_over, ..state };
+        Ok(done)
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.lock().is_over
+    }
+
+    /// Gets a lease, with which a place in the queue begins.
+    pub fn grant(&self, until: Duration) -> Result<(), Stop> {
+        self.write(|state| {
+            let sent = sys::now();
+            let answer = self.client.call(
+                "/v3/lease/grant",
+                &json!({ "TTL": seconds(self.asked.ttl).to_string() }),
+                until,
+            )?;
+            *state = State { lease: number(&answer["ID"]), ..State::default() };
+            self.leash.extend(sent + ttl_of(&answer));
+            Ok(())
+        })
+    }
+
+    /// The own keys in the queues.
+    pub fn places(&self, lease: i64) -> Vec<Vec<u8>> {
+        self.asked.locks.iter().map(|(name, mode)| self.asked.keys.place(name, *mode, lease)).collect()
+    }
+
+    /// The keys of the own records.
+    pub fn records(&self, lease: i64) -> Vec<Vec<u8>> {
+        self.asked.locks.iter().map(|(name, _)| self.asked.keys.record(name, lease)).collect()
+    }
+
+    /// Whether the own keys are those of the beginning.
+    pub fn are_own(&self, state: State) -> Vec<Value> {
+        self.places(state.lease).iter().map(|key| txn::created_in(key, state.revision)).collect()
+    }
+
+    /// Prolongs the lease once. The deadline moves only if a read after it, which a majority confirms, still finds the
+    /// own keys, in the same term as the renewal: a leader that was deposed without knowing cannot move it.
+    pub fn renew(&self, last_term: i64) -> Renewal {
+        let state = self.state();
+        if state.lease == 0 || state.revision == 0 {
+            return Renewal::NotYet;
+        }
+        let sent = sys::now();
+        let limit = Duration::MAX;
+        let Ok(kept) =
+            self.client.once("/v3/lease/keepalive", &json!({ "ID": state.lease.to_string() }), limit)
+        else {
+            return Renewal::Failed;
+        };
+        let key = txn::get(&self.places(state.lease)[0]);
+        let check = json!({ "compare": self.are_own(state), "success": [key], "failure": [key] });
+        let Ok(found) = self.client.once("/v3/kv/txn", &check, limit) else { return Renewal::Failed };
+        if self.state().lease != state.lease {
+            return Renewal::NotYet;
+        }
+        if found["succeeded"] != true {
+            return Renewal::Gone;
+        }
+        let term = |answer: &Value| number(&answer["header"]["raft_term"]);
+        let ttl = ttl_of(&kept);
+        if ttl.is_zero() || term(&kept) != term(&found) || ![0, term(&found)].contains(&last_term) {
+            return Renewal::Doubtful(term(&found));
+        }
+        self.leash.extend(sent + ttl);
+        Renewal::Counted(term(&found))
+    }
+
+    /// Notes that the lock is lost, and has the command stopped.
+    pub fn lose(&self, reason: Reason) {
+        let state = self.lock();
+        if state.held_since.is_some() && !state.is_over {
+            self.leash.lose(reason);
+            let _ = (&self.wake).write(b"!");
+        }
+    }
+
+    /// Notes that the locks are held from now on.
+    pub fn hold(&self) -> Result<State, Stop> {
+        self.write(|state| {
+            state.held_since = Some(sys::now());
+            Ok(*state)
+        })
+    }
+
+    /// Deletes what this process has in etcd. If the locks are to be held longer, a lease that nobody renews has the keys.
+    pub fn release(&self) {
+        self.lock().is_over = true;
+        let _nothing_is_written = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
+        if state.lease == 0 {
+            return;
+        }
+        let until = self.leash.deadline().max(sys::now() + MIN_RELEASE);
+        let left = state.held_since.zip(self.asked.min_hold).filter(|_| !self.leash.is_lost());
+        let left = left.map(|(since, min)| (since + min).saturating_sub(sys::now()));
+        if !left.is_some_and(|left| !left.is_zero() && self.leave_until(state, left, until)) {
+            let keys = self.records(state.lease).into_iter().chain(self.places(state.lease));
+            let deletions: Vec<_> = keys.map(|key| txn::delete(&key)).collect();
+            let deleted = self.client.call("/v3/kv/txn", &json!({ "success": deletions }), until);
+            if deleted.is_err() {
+                return; // the lease ends by itself
+            }
+        }
+        self.speaker.say(&Said::Released);
+        let revoke = json!({ "ID": state.lease.to_string() });
+        let _ = self.client.call("/v3/lease/revoke", &revoke, sys::now() + MIN_RELEASE);
+    }
+
+    /// Has another lease keep the places; whether it does.
+    fn leave_until(&self, state: State, left: Duration, until: Duration) -> bool {
+        let ttl = json!({ "TTL": seconds(left).to_string() });
+        let Ok(answer) = self.client.call("/v3/lease/grant", &ttl, until) else { return false };
+        let lease = number(&answer["ID"]);
+        let places = self.places(state.lease).into_iter().zip(&self.asked.locks);
+        let moved = places.map(|(key, (_, mode))| {
+            let record = self.asked.record.with_mode(*mode);
+            txn::put(&key, &record.write(), lease)
+        });
+        let deleted = self.records(state.lease).into_iter().map(|key| txn::delete(&key));
+        let all: Vec<_> = moved.chain(deleted).collect();
+        let body = json!({ "compare": self.are_own(state), "success": all });
+        self.client.call("/v3/kv/txn", &body, until).is_ok_and(|answer| answer["succeeded"] == true)
+    }
+}
+
+/// What became of a renewal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// There is nothing to renew so far.
+    NotYet,
+    /// It counts, in this term.
+    Counted(i64),
+    /// It does not, since the leader may have changed: it is repeated at once.
+    Doubtful(i64),
+    /// There was no answer.
+    Failed,
+    /// The own keys are gone.
+    Gone,
+}
+
+fn ttl_of(answer: &Value) -> Duration {
+    Duration::from_secs(number(&answer["TTL"]).try_into().unwrap_or(0))
+}
+
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}

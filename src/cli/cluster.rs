@@ -1,0 +1,103 @@
+//! Locks that a cluster keeps.
+
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+
+use super::values::{parse_at, parse_limit, parse_ttl};
+use super::{COMMAND, LOCKS};
+
+/// The environment variable for [`AtArgs::at`].
+pub const AT_VARIABLE: &str = "GTLOCK_AT";
+
+/// How long after the end of a machine its locks are free, unless [`ClusterArgs::ttl`] is given.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
+
+/// Why a directory for lock files is refused.
+pub const LOCK_DIR_IN_CLUSTER: &str =
+    "--lock-dir is a directory of this machine, and --at names a cluster; put a prefix at the end of the URL";
+
+/// Where the locks are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// On this machine, by its kernel.
+    Local,
+    /// By the cluster of this URL.
+    Cluster(String),
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct AtArgs {
+    /// Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].
+    ///
+    /// A lock is named by what stands for FILE, as it stands there. With etcds:// the connections are encrypted; local
+    /// overrules the variable. It wants the program gtlock-etcd.
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url, env = AT_VARIABLE, hide_env_values = true, value_parser = parse_at,
+          help_heading = LOCKS)]
+    pub at: Option<At>,
+}
+
+impl AtArgs {
+    /// The URL of the cluster, if it is one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match &self.at {
+            Some(At::Cluster(url)) => Some(url),
+            Some(At::Local) | None => None,
+        }
+    }
+}
+
+#[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct ClusterArgs {
+    #[command(flatten)]
+    pub at: AtArgs,
+
+    /// With --at: how long after the end of this machine its locks are free [default: 15s].
+    ///
+    /// At least 3s. A command is stopped before that if the cluster cannot be reached.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_ttl, allow_negative_numbers = true, help_heading = LOCKS)]
+    pub ttl: Option<Duration>,
+
+    /// With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl].
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, help_heading = COMMAND)]
+    pub grace: Option<Duration>,
+
+    /// Keep the locks for TIME at least, also when the command ends sooner.
+    ///
+    /// For jobs that are to run on one of several machines: their clocks differ, and so a short job would run once more.
+    /// gtlock waits until then; with --at it does not, and the cluster keeps the locks.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, requires = "command",
+          help_heading = COMMAND)]
+    pub min_hold: Option<Duration>,
+}
+
+impl ClusterArgs {
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let grace = self.grace.unwrap_or_default();
+        let ttl = self.ttl.unwrap_or(DEFAULT_TTL);
+        if self.at.cluster().is_none() && (self.ttl.is_some() || self.grace.is_some()) {
+            Some(
+                "--ttl and --grace are for --at URL; --max-hold TIME ends a command that holds its locks for longer",
+            )
+        } else if grace * 2 > ttl {
+            Some("--grace is more than half of --ttl, which leaves the command no time to run in")
+        } else {
+            None
+        }
+    }
+
+    /// How long after the end of this machine its locks are free.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(DEFAULT_TTL)
+    }
+
+    /// The time from SIGTERM to SIGKILL.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace.unwrap_or(self.ttl() / 3)
+    }
+}
