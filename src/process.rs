@@ -53,15 +53,18 @@ impl Processes {
     /// The IDs of this process's parent, its parent, and so on; `None` where processes cannot be seen.
     pub fn ancestors(&mut self) -> Option<Vec<u32>> {
         let me = std::process::id();
-        self.refresh(&[me], ProcessRefreshKind::nothing());
-        (self.seen(me) != Liveness::Hidden).then(|| {
-            let mut ancestors = Vec::new();
-            self.descends_from(me, |ancestor| {
-                ancestors.push(ancestor);
-                false
-            });
-            ancestors
-        })
+        let ancestors = self.family(me).split_off(1);
+        (self.seen(me) != Liveness::Hidden).then_some(ancestors)
+    }
+
+    /// A process, its parent, and so on.
+    pub fn family(&mut self, pid: u32) -> Vec<u32> {
+        let mut family = vec![pid];
+        self.descends_from(pid, |ancestor| {
+            family.push(ancestor);
+            false
+        });
+        family
     }
 
     /// Whether a process has an ancestor of that kind. Reads no command line, which could take a while.

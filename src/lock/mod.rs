@@ -123,6 +123,7 @@ mod slots;
 mod spot;
 mod ties;
 mod wait;
+mod waits;
 
 use std::path::PathBuf;
 

@@ -14,9 +14,8 @@ use std::thread::{self, ThreadId};
 
 use super::error::HeldBy;
 use super::file::LockFile;
-use super::line;
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId, Tie, places};
+use crate::sys::{self, FileId, Listed, Tie, What};
 
 /// The environment variable that names the locks held.
 pub const VARIABLE: &str = "GTLOCK_HELD";
@@ -81,19 +80,9 @@ pub fn enclosing() -> Vec<PathBuf> {
     entries.into_iter().filter_map(path).collect()
 }
 
-/// Whether somebody waits inside this lock for one that is held around this process: then a holder of this lock may wait
-/// for this process. Only those in line for a lock file can be seen.
-pub fn is_awaited_inside(id: FileId) -> bool {
-    let around = enclosing();
-    let mut processes = Processes::default();
-    let mut holds = |pid| {
-        let holds = |pid| sys::holds_lock(pid, id) == Some(true);
-        holds(pid) || processes.descends_from(pid, holds)
-    };
-    let files = around.iter().filter_map(|lock| sys::open_lock(lock).ok());
-    files
-        .into_iter()
-        .any(|file| line::all(&file).filter_map(Result::ok).filter_map(places::owner).any(&mut holds))
+/// Whether this process may be inside a lock: its ancestors', or its own.
+pub fn is_inside() -> bool {
+    !entries().is_empty() || !Own::all().is_empty()
 }
 
 /// The process that holds the lock around this one: named in `GTLOCK_HELD`, or where that was cleared (sudo) known to
@@ -104,12 +93,25 @@ fn held_by_ancestor(id: FileId, processes: &mut Processes) -> Option<u32> {
         // No process can be seen (there is no /proc): only a descriptor bears the variable out.
         return named.first().copied().filter(|_| sys::has_inherited(id));
     };
-    // Another user's descriptors cannot be seen, but what it runs can.
-    let mut holds = |pid| sys::holds_lock(pid, id).unwrap_or_else(|| processes.is_gtlock(pid));
+    // Another user's descriptors cannot be seen. Where the kernel's table cannot either, what it runs can.
+    let mut holds = |pid| {
+        let holds = sys::holds_lock(pid, id).or_else(|| is_listed(pid, id));
+        holds.unwrap_or_else(|| processes.is_gtlock(pid))
+    };
     let by_variable = named.into_iter().find(|&pid| ancestors.contains(&pid) && holds(pid));
-    by_variable.or_else(|| {
-        ancestors.into_iter().find(|&pid| sys::took_lock(pid, id) && runs_inside(pid, id, processes))
-    })
+    by_variable
+        .or_else(|| ancestors.into_iter().find(|&pid| took_lock(pid, id) && runs_inside(pid, id, processes)))
+}
+
+/// Whether a process took a flock on the file and has it.
+fn took_lock(pid: u32, id: FileId) -> bool {
+    sys::took_lock(pid, id).or_else(|| is_listed(pid, id)).unwrap_or(false)
+}
+
+/// The same by the kernel's table, which may have another device for the file; `None` where there is none.
+fn is_listed(pid: u32, id: FileId) -> Option<bool> {
+    let is_it = |line: &Listed| line.what == What::Holds && line.pid == pid && line.file.inode == id.inode;
+    Some(sys::table()?.iter().any(is_it))
 }
 
 /// Whether a process that took a lock has it until its command ends: it is gtlock, or what that became (`--no-fork`), which
@@ -120,7 +122,7 @@ fn runs_inside(pid: u32, id: FileId, processes: &mut Processes) -> bool {
 }
 
 /// Whether the lock is held through a descriptor that this process inherited, or kept when it became gtlock, and whoever
-/// took it is gone.
+/// took it is gone. Who shares the descriptor could still unlock it, but mostly waits for this process.
 fn is_inherited(id: FileId, processes: &mut Processes) -> bool {
     if Own::all().iter().any(|own| own.id == id) {
         return false; // what this process took it can release

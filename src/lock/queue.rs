@@ -44,7 +44,7 @@ use std::time::{Duration, Instant};
 use super::line::{self, Place};
 use super::request::Claim;
 use super::slots::{Attempt, Taken};
-use super::{Mode, flock, nested};
+use super::{Mode, flock, nested, waits};
 use crate::sys::{self, places};
 
 /// How long a reader waits for its turn before it may join other readers.
@@ -126,15 +126,18 @@ impl<'a> Turn<'a> {
 
     /// What to do next. Does not wait.
     pub fn next(&mut self) -> io::Result<Next> {
+        let mut has_passed = false;
         while let Some(ahead) = self.ahead() {
             if let Some(Attempt::Held(taken)) = self.join_readers()? {
                 return Ok(self.locked(taken));
             }
             let head = line::lowest(self.file, self.passed + 1, ahead);
-            if !self.is_stuck(head)? {
+            // Behind one that is stopped there are often more, as of a whole job: each is passed at once.
+            let is_passed = (has_passed && line::has_stopped(head)) || self.is_stuck(head)?;
+            if !is_passed {
                 return Ok(Next::Ahead(ahead));
             }
-            self.passed = head;
+            (self.passed, has_passed) = (head, true);
         }
         let attempt = self.claim.try_on(self.file)?;
         Ok(self.after(attempt))
@@ -212,8 +215,8 @@ struct Joins {
 impl Joins {
     fn is_due(&self, file: &File) -> bool {
         let waited = self.since.elapsed();
-        let may_be_awaited =
-            || self.is_inside || sys::stat(file).is_ok_and(|stat| nested::is_awaited_inside(stat.id));
-        waited >= READER_PATIENCE || waited >= NESTED_PATIENCE && may_be_awaited()
+        let is_awaited =
+            || nested::is_inside() && sys::stat(file).is_ok_and(|stat| waits::is_awaited_inside(stat.id));
+        waited >= READER_PATIENCE || waited >= NESTED_PATIENCE && (self.is_inside || is_awaited())
     }
 }

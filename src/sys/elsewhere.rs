@@ -48,8 +48,8 @@ pub fn holds_lock(_: u32, _: FileId) -> Option<bool> {
 }
 
 /// Not to be had from this system's kernel.
-pub fn took_lock(_: u32, _: FileId) -> bool {
-    false
+pub fn took_lock(_: u32, _: FileId) -> Option<bool> {
+    None
 }
 
 /// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.

@@ -29,7 +29,7 @@ pub const SHOWS_DESCRIPTORS: bool = true;
 /// The kernel's table of locks, in its order; `None` if that cannot be read.
 ///
 /// To read it holds up every flock on the machine for a moment (`locks_start` in the kernel's fs/locks.c): it is
-/// for `status`, once, and not for a wait.
+/// for `status`, and for a request inside another lock, but not for every wait.
 pub fn table() -> Option<Vec<Listed>> {
     let table = fs::read_to_string("/proc/locks").ok()?;
     let listed = table.lines().filter_map(lines::parse).filter_map(|line| {
@@ -42,7 +42,9 @@ pub fn table() -> Option<Vec<Listed>> {
         };
         let (major, minor) = line.device;
         let file = FileId { device: makedev(major, minor), inode: line.inode };
-        Some(Listed { pid: line.pid, file, what })
+        // A place has no owner there, but in its number.
+        let pid = if what == What::Queues { places::owner(line.start).unwrap_or(0) } else { line.pid };
+        Some(Listed { pid, file, what })
     });
     Some(listed.collect())
 }
@@ -82,10 +84,11 @@ pub fn holds_lock(pid: u32, id: FileId) -> Option<bool> {
     Some(ties.iter().any(|(file, tie)| *file == id && matches!(tie, Tie::Lock { .. })))
 }
 
-/// Whether a process has a descriptor through which it took a flock on the file itself.
-pub fn took_lock(pid: u32, id: FileId) -> bool {
-    let ties = ties(pid, &HashSet::from([id.inode])).unwrap_or_default();
-    ties.contains(&(id, Tie::Lock { taker: pid }))
+/// Whether a process has a descriptor through which it took a flock on the file itself; `None` if its descriptors
+/// cannot be seen.
+pub fn took_lock(pid: u32, id: FileId) -> Option<bool> {
+    let ties = ties(pid, &HashSet::from([id.inode]))?;
+    Some(ties.contains(&(id, Tie::Lock { taker: pid })))
 }
 
 /// Whether a process may hold a flock on the file: not if its descriptors can be seen and none is on it.

@@ -1,4 +1,5 @@
 //! Writers are not starved by readers, nor readers by writers.
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -286,13 +287,12 @@ fn a_writer_is_not_starved_by_readers_inside_another_lock() {
     assert!(end_of(&mut nested).success());
 }
 
-/// A reader of `other` that reads `data` too, whenever it is sent a line, and answers with the exit status. It does not wait
-/// for as long as any reader waits before it passes a writer.
-fn reader_inside(other: &Path, data: &Path, timeout: &str) -> Holder {
-    let script = r#"read -r line; echo "$line"
-        while read -r go; do gtlock run -q "--timeout=$1" --read "$2" -- true; echo $?; done"#;
+/// A holder of one lock that asks for another whenever it is sent a line, and then prints the exit status.
+fn asking(holds: &[&OsStr], asks: &[&OsStr]) -> Holder {
+    let script =
+        r#"read -r line; echo "$line"; while read -r go; do gtlock run -q "$@" -- true; echo $?; done"#;
     let mut outer = gtlock_process();
-    outer.args(["run", "--read"]).arg(other).args(["--", "sh", "-c", script, "sh", timeout]).arg(data);
+    outer.arg("run").args(holds).args(["--", "sh", "-c", script, "sh"]).args(asks);
     Holder::running(&mut outer)
 }
 
@@ -302,7 +302,9 @@ fn a_reader_inside_another_lock_passes_no_writer_for_that_alone() {
     let other = dir.path().join("other.json");
     let reader = Holder::reader(&data);
     let mut writer = waiting("--write", &data);
-    let mut outer = reader_inside(&other, &data, "1s");
+    let read = OsStr::new("--read");
+    let asks = [OsStr::new("--timeout=1s"), read, data.as_os_str()];
+    let mut outer = asking(&[read, other.as_os_str()], &asks);
     outer.send("go");
     assert_eq!(outer.line(), "75");
     // Nor because somebody waits for that other lock who is not inside this one.
@@ -317,22 +319,99 @@ fn a_reader_inside_another_lock_passes_no_writer_for_that_alone() {
 
 #[test]
 fn a_reader_passes_a_writer_that_waits_for_it() {
-    for close in [&[][..], &["--close"]] {
+    let [read, write, direct, close] = ["--read", "--write", "--direct", "--close"].map(OsStr::new);
+    for (outer, inner) in [(&[][..], &[][..]), (&[close], &[]), (&[direct], &[direct])] {
         let (dir, data) = data();
         let other = dir.path().join("other.json");
-        let mut outer = reader_inside(&other, &data, "9s");
-        let mut inside = gtlock_process();
-        inside.args(["run", "--read"]).arg(&data).args(close);
-        let script = r#"read -r line; echo "$line"; gtlock run --write "$1" -- true; cat"#;
-        inside.args(["--", "sh", "-c", script, "sh"]).arg(&other);
-        let inside = Holder::running(&mut inside);
-        eventually("one inside waits for the other lock", || line_of(&other) == 1);
+        let name = other.as_os_str();
+        // No reader waits so long that it passes a writer for that alone.
+        let asks = [OsStr::new("--timeout=9s"), read, data.as_os_str()];
+        let mut holder = asking(&[outer, &[write, name]].concat(), &asks);
+        let mut inside = asking(&[read, data.as_os_str()], &[inner, &[write, name]].concat());
+        inside.send("go");
+        let locked = if inner.is_empty() { lock_file(&other) } else { other.clone() };
+        eventually("one inside waits for the other lock", || is_waited_for(&locked));
         let mut writer = waiting("--write", &data);
-        outer.send("go");
-        assert_eq!(outer.line(), "0");
-        assert!(outer.release().success());
+        holder.send("go");
+        assert_eq!(holder.line(), "0");
+        assert!(holder.release().success());
+        assert_eq!(inside.line(), "0");
         assert!(inside.release().success());
         assert!(end_of(&mut writer).success());
+    }
+}
+
+#[test]
+fn a_reader_passes_a_writer_that_waits_for_it_through_others() {
+    let (dir, data) = data();
+    let [first, second] = ["first.json", "second.json"].map(|name| dir.path().join(name));
+    let [read, write] = ["--read", "--write"].map(OsStr::new);
+    let asks = [OsStr::new("--timeout=9s"), read, data.as_os_str()];
+    let mut holder = asking(&[write, first.as_os_str()], &asks);
+    let mut between = asking(&[write, second.as_os_str()], &[write, first.as_os_str()]);
+    let mut inside = asking(&[read, data.as_os_str()], &[write, second.as_os_str()]);
+    between.send("go");
+    inside.send("go");
+    for lock in [&first, &second].map(|data| lock_file(data)) {
+        eventually("it is waited for", || is_waited_for(&lock));
+    }
+    let mut writer = waiting("--write", &data);
+    holder.send("go");
+    for asking in [holder, between, inside] {
+        assert_eq!(asking.line(), "0");
+        assert!(asking.release().success());
+    }
+    assert!(end_of(&mut writer).success());
+}
+
+#[test]
+fn a_request_for_several_locks_passes_a_writer_that_waits_for_the_first_of_them() {
+    let (dir, data) = data();
+    let other = dir.path().join("other.json");
+    for data in [&other, &data] {
+        crate::common::assert_free(data); // which makes the lock files in the order in which they are taken, mostly
+    }
+    let [read, write] = ["--read", "--write"].map(OsStr::new);
+    let mut inside = asking(&[read, data.as_os_str()], &[write, other.as_os_str()]);
+    let mut writer = waiting("--write", &data);
+    let mut both = gtlock_process();
+    both.args(["run", "-q", "--timeout=9s", "--write"])
+        .arg(&other)
+        .arg("--read")
+        .arg(&data)
+        .args(["--", "true"]);
+    let mut both = both.spawn().expect("it starts");
+    eventually("both wait", || line_of(&data) == 2);
+    inside.send("go");
+    assert!(end_of(&mut both).success());
+    assert_eq!(inside.line(), "0");
+    assert!(inside.release().success());
+    assert!(end_of(&mut writer).success());
+}
+
+/// Whether somebody waits for the lock on a file, by the kernel's table.
+fn is_waited_for(file: &Path) -> bool {
+    let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).expect("it is there"));
+    let table = std::fs::read_to_string("/proc/locks").expect("it can be read");
+    table.lines().any(|line| line.contains(" -> FLOCK ") && line.contains(&format!(":{inode} ")))
+}
+
+#[test]
+fn a_whole_job_that_is_stopped_in_line_is_passed_by_at_once() {
+    use nix::sys::signal::Signal::SIGSTOP;
+    let (_dir, data) = data();
+    let holder = Holder::writer(&data);
+    let mut stopped: Vec<Child> = (0..40).map(|number| numbered(number, "--write", &data)).collect();
+    for waiter in &stopped {
+        signal(waiter, SIGSTOP);
+    }
+    stopped.iter().for_each(are_stopped);
+    assert!(holder.release().success());
+    // One at each look, it took 9 s.
+    typed("run --timeout=5s --write", &data).command(["echo", "in"]).assert().success().stdout("in\n");
+    for waiter in &mut stopped {
+        waiter.kill().expect("it waits");
+        end_of(waiter);
     }
 }
 

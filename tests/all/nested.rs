@@ -51,6 +51,52 @@ fn it_is_refused_whatever_way_the_outer_lock_was_taken_in() {
 }
 
 #[test]
+fn it_is_refused_for_another_user_too_and_only_if_it_would_never_end() {
+    let script = |inner: &str| {
+        let user = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+        let closed = "perl -MPOSIX -e 'POSIX::close($_) for 3 .. 255; exec @ARGV'";
+        format!("gtlock run --write \"$1\" -- {user} env -i PATH=\"$PATH\" {closed} {inner}")
+    };
+    let asks = "perl -e 'alarm 60; exec @ARGV' gtlock run --timeout 60 --write";
+    let (dir, data) = data();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+    if crate::common::unprivileged("true", "a nested request of another user").is_none() {
+        return;
+    }
+    let said = predicate::str::contains("already locked by process ");
+    let around = script(&format!("{asks} \"$1\" -- echo ran"));
+    to_its_end(shell(&around, &data)).assert().code(125).stdout("").stderr(said);
+    // What an ancestor holds is one thing, what somebody else holds another, whatever the variable says.
+    let other = dir.path().join("other.json");
+    assert_free(&other);
+    fs::set_permissions(lock_file(&other), fs::Permissions::from_mode(0o666)).expect("it is ours");
+    let mut stranger = Holder::writer(&other);
+    let lock = fs::metadata(lock_file(&other)).expect("it is there");
+    let forged = format!("GTLOCK_HELD=$(ps -o ppid= -p $$ | tr -d \" \"):{}:{}", lock.dev(), lock.ino());
+    let beside =
+        format!("sh -c '{forged} {} \"$1.other\" -- echo ran' sh \"$1\"", asks.replace('\'', "'\\''"));
+    std::os::unix::fs::symlink(&other, format!("{}.other", data.display())).expect("it can be made");
+    let mut beside = shell(&script(&beside), &data);
+    let beside = beside.stdout(std::process::Stdio::piped()).spawn().expect("sh starts");
+    eventually("it waits", || line_of(&other) == 1);
+    stranger.close();
+    assert!(stranger.end().success());
+    let beside = beside.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&beside.stdout), "ran\n");
+}
+
+#[test]
+fn it_is_refused_by_a_gtlock_of_another_name() {
+    let (dir, data) = data();
+    let renamed = dir.path().join("lk");
+    std::os::unix::fs::symlink(assert_cmd::cargo::cargo_bin!("gtlock"), &renamed).expect("it can be made");
+    let script = r#""$1".lk run --write "$1" -- env -i PATH="$PATH" sh -c 'perl -e "alarm 60; exec @ARGV" gtlock run --write "$1" -- echo ran; exit $?' sh "$1""#;
+    fs::rename(&renamed, format!("{}.lk", data.display())).expect("it can be renamed");
+    let said = predicate::str::contains("already locked by process ");
+    to_its_end(shell(script, &data)).assert().code(125).stdout("").stderr(said);
+}
+
+#[test]
 fn a_lock_that_a_parent_took_and_may_release_is_waited_for() {
     let (_dir, data) = data();
     fs::write(&data, "").expect("it can be written");

@@ -3,6 +3,8 @@
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 
 // SAFETY: this is the name that the C library calls, once, and there is no other of this name.
 #[allow(unsafe_code)]
@@ -14,5 +16,11 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     #[allow(unsafe_code)]
     let words = (0..count).map(|i| unsafe { CStr::from_ptr(*words.add(i)) });
     let words = words.map(|word| OsStr::from_bytes(word.to_bytes()).to_owned());
-    super::obey(&words.collect::<Vec<_>>()).finish()
+    let words: Vec<_> = words.collect();
+    #[cfg(target_os = "linux")]
+    if words.first().is_some_and(|program| Path::new(program).file_stem() != Some(OsStr::new("gtlock"))) {
+        // Whatever the file is called: those that run inside its locks know it by this name.
+        let _ = nix::sys::prctl::set_name(c"gtlock");
+    }
+    super::obey(&words).finish()
 }
