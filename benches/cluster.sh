@@ -89,7 +89,7 @@ cluster_waiters() {
     all=()
     for _ in $(seq "$count"); do $peer true 8>&- & all+=($!); done
     sleep 10 # in which all of them queue; nothing shows that in the same way for all
-    for pid in "${all[@]}"; do cat "/proc/$pid"/smaps_rollup $(children_of "$pid"); done |
+    for pid in "${all[@]}"; do memory_of "$pid"; done |
       awk -v n="$count" '/^Pss:/ { kb += $2 } END { print kb / n }' > memory
     released=$EPOCHREALTIME
     exec 8>&-
@@ -99,9 +99,10 @@ cluster_waiters() {
   done < <(cluster_peers)
 }
 
-children_of() {
-  local child
-  for child in $(cat "/proc/$1/task/$1/children"); do echo "/proc/$child/smaps_rollup"; done
+memory_of() {
+  local process processes
+  read -ra processes < "/proc/$1/task/$1/children" || true
+  for process in "$1" "${processes[@]}"; do cat "/proc/$process/smaps_rollup"; done
 }
 
 # Waits for all but what was started for all.
