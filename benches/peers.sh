@@ -12,6 +12,7 @@
 #   slots      the same with four at once
 #   waiters    200 waiters at once: from the release until the last is done, and the memory of each
 #   status     `gtlock status` of 2,000 held locks, of many processes and of one, beside lslocks
+#   cluster    locks that etcd keeps, beside `etcdctl lock`
 #   clean      `gtlock clean` of up to 100,000 lock files beside `find -delete`
 #
 # ROUNDS (400) in the environment: how often each command of `commands` is run, all of them in turn.
@@ -33,7 +34,7 @@ make() {
   local name=$1 built
   shift
   echo "building gtlock: $name" >&2
-  built=$(cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release --message-format=json "$@" |
+  built=$(cd "$root" && CARGO_TARGET_DIR=$target cargo build --quiet --release -p gtlock --message-format=json "$@" |
     jq -r 'select(.executable != null and .target.name == "gtlock").executable')
   twice "$name" "$built"
 }
@@ -276,10 +277,13 @@ FILL
   done
 }
 
-[ $# -gt 0 ] || set -- commands handoff slots waiters status clean
+# shellcheck source=benches/cluster.sh
+. "$root/benches/cluster.sh"
+
+[ $# -gt 0 ] || set -- commands handoff slots waiters status clean cluster
 for section; do
   case $section in
-    commands | handoff | slots | waiters | status | clean) "$section" && echo ;;
-    *) echo "peers.sh: $section is no section: commands, handoff, slots, waiters, status or clean" >&2; exit 1 ;;
+    commands | handoff | slots | waiters | status | clean | cluster) "$section" && echo ;;
+    *) echo "peers.sh: $section is no section: commands, handoff, slots, waiters, status, clean or cluster" >&2; exit 1 ;;
   esac
 done

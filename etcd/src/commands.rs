@@ -1,13 +1,14 @@
 //! `run`, `try` and `update`.
 
 use std::ffi::OsString;
+use std::io;
 
 use anyhow::Result;
 use gtlock::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, UpdateArgs};
 use gtlock::cmd::update;
 use gtlock::exit::Exit;
 use gtlock::lock::{Mode, Wait};
-use gtlock::running::{Ended, Incoming, Limit, Streams};
+use gtlock::running::{Incoming, Limit, Streams};
 
 use crate::asked::Asked;
 use crate::front::{Answer, Execution, Front};
@@ -72,7 +73,7 @@ pub fn update(args: &UpdateArgs) -> Result<Exit> {
     let (ended, replaced) = match rewritten {
         Ok((ended, replaced)) => (ended, replaced),
         Err(e) => {
-            front.release(&Ok(Ended::Exited(0)), true);
+            front.release(&Err(io::ErrorKind::Other.into()), true);
             return Err(e);
         }
     };

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -31,6 +32,9 @@ use crate::{held, sys};
 
 /// The longest time between two looks at the clock.
 const NAP: Duration = Duration::from_secs(1);
+
+/// Between two looks whether the lock was renewed.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// How long the front waits for a release: the command has ended, and its status is known.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -126,6 +130,13 @@ impl Front {
         if !launch.close {
             make_inheritable(&mut self.pipe)?;
         }
+        // This process may have been stopped, and the cluster out of reach for a moment: the next renewal helps.
+        while !self.leash.has_time() && !self.leash.is_lost() {
+            if sys::now() >= self.leash.deadline() {
+                self.leash.lose(Reason::Silence);
+            }
+            thread::sleep(GLANCE);
+        }
         let tether = Lead { leash: self.leash, tree: &self.tree };
         let launch = Launch {
             command: launch.command,
@@ -147,7 +158,11 @@ impl Front {
         {
             self.tree.kill(command); // what it has left behind may not go on
         }
-        let told = if left.is_empty() { Told::Ended } else { Told::CutOff };
+        let told = match ended {
+            Err(_) => Told::NeverRan,
+            Ok(_) if left.is_empty() => Told::Ended,
+            Ok(_) => Told::CutOff,
+        };
         let _ = self.listener.stream().write_all(&[told.byte()]);
         if told == Told::CutOff {
             self.words.left(&left);

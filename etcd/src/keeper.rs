@@ -55,17 +55,17 @@ pub fn keep(session: Session, ears: &mut Ears, tree: &Tree) {
         session.speaker.say(&Said::Failed(format!("there is no thread to be had: {e}")));
     }
     match ears.listen(session.leash, tree) {
-        Some(Told::Ended) => session.release(),
+        Some(Told::Ended) => session.release(true),
+        Some(Told::NeverRan) => session.release(false),
         Some(Told::CutOff) => {
-            if ears.wait_for_inheritors(session.leash, tree) {
-                session.release();
-            }
+            ears.wait_for_inheritors(session.leash, tree);
+            session.release(true);
         }
         // The front is gone without a word.
         None => {
-            let is_gone = session.leash.close().is_none_or(|command| tree.kill(command));
-            if is_gone {
-                session.release();
+            let command = session.leash.close();
+            if command.is_none_or(|command| tree.kill(command)) {
+                session.release(command.is_some());
             }
         }
     }
@@ -87,12 +87,10 @@ impl Ears {
         }
     }
 
-    /// Waits until nothing is left of a command that was cut off; whether that is so, and not because the lock is lost.
-    fn wait_for_inheritors(&mut self, leash: Leash, tree: &Tree) -> bool {
-        loop {
-            if self.is_ready(&self.pipe) {
-                return true; // the end of it: nobody ever writes
-            }
+    /// Waits until nothing is left of a command that was cut off.
+    fn wait_for_inheritors(&mut self, leash: Leash, tree: &Tree) {
+        // It gets ready by the end of it: nobody ever writes.
+        while !self.is_ready(&self.pipe) {
             self.attend(leash, tree, true);
         }
     }

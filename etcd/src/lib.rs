@@ -6,6 +6,7 @@
 
 mod asked;
 mod at;
+mod claim;
 mod clean;
 mod client;
 mod commands;

@@ -14,16 +14,16 @@ use std::ffi::{OsStr, OsString};
 use std::thread;
 use std::time::Duration;
 
-use gtlock::lock::{Mode, Wait};
-use serde_json::{Value, json};
+use gtlock::lock::Wait;
 
+use crate::claim::Entered;
 use crate::client::Fault;
-use crate::record::{Pair, millis_now, number};
+use crate::record::Pair;
 use crate::session::{Session, State, Stop};
 use crate::talk::Said;
 use crate::watch::{self, Watched};
 use crate::who::Holders;
-use crate::{held, sys, txn};
+use crate::{held, sys};
 
 /// How long etcd may be out of reach before that is an error, where nothing has been asked yet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -54,27 +54,6 @@ pub enum Outcome {
     AlreadyLocked(OsString),
 }
 
-/// What comes of the attempt to get into the queues.
-enum Entered {
-    /// Nobody is before us, but these are records that nobody answers for. Our own are written.
-    First(Vec<Pair>),
-    /// We have a place.
-    Queued,
-    /// We do not want one, since this lock is not free.
-    Busy(OsString),
-}
-
-/// What there is between us and the locks.
-struct Ahead {
-    /// The last one before us, in the queue for a lock.
-    blocker: Option<(OsString, Vec<u8>)>,
-    /// What nobody answers for any more.
-    orphans: Vec<Pair>,
-    has_records: bool,
-    /// The first revision that was not seen.
-    next: i64,
-}
-
 /// A request on its way.
 pub struct Queue<'a> {
     session: &'a Session,
@@ -98,19 +77,26 @@ impl<'a> Queue<'a> {
     /// Takes the locks, all or none.
     pub fn acquire(mut self) -> Result<Outcome, Stop> {
         if !self.session.asked.has_command {
-            return self.ask();
+            let busy = self.session.ask(self.until(PATIENCE))?;
+            return Ok(busy.map_or(Outcome::Free, Outcome::Busy));
         }
         loop {
             self.session.grant(self.until(PATIENCE))?;
-            let outcome = match self.enter()? {
-                Entered::Busy(lock) => Some(Outcome::Busy(lock)),
-                Entered::First(orphans) => self.go(&orphans, true)?,
-                Entered::Queued => self.wait()?,
-            };
             // Without an outcome the lease has ended: begin again, at the end of the queue.
-            if let Some(outcome) = outcome {
-                return Ok(outcome);
+            match self.attempt() {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Err(e) if !e.is_end_of_lease() => return Err(e),
+                Ok(None) | Err(_) => {}
             }
+        }
+    }
+
+    /// Takes the locks under one lease; `None` if that has ended.
+    fn attempt(&mut self) -> Result<Option<Outcome>, Stop> {
+        match self.session.enter(self.until(PATIENCE))? {
+            Entered::Busy(lock) => Ok(Some(Outcome::Busy(lock))),
+            Entered::First(orphans) => self.go(&orphans, true),
+            Entered::Queued => self.wait(),
         }
     }
 
@@ -127,94 +113,10 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Whether nobody is before us, as far as a comparison can tell.
-    fn is_free(&self) -> Vec<Value> {
-        let locks = self.session.asked.locks.iter();
-        locks.map(|(name, mode)| txn::none_below(&self.session.asked.blockers(name, *mode))).collect()
-    }
-
-    /// Answers the question whether the locks could be taken.
-    fn ask(&self) -> Result<Outcome, Stop> {
-        let asked = &self.session.asked;
-        let reads: Vec<_> =
-            asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
-        let body = json!({ "compare": self.is_free(), "success": reads, "failure": reads });
-        let answer = self.session.client.call("/v3/kv/txn", &body, self.until(PATIENCE))?;
-        Ok(match self.busy_in(&answer) {
-            _ if answer["succeeded"] == true => Outcome::Free,
-            busy => Outcome::Busy(busy),
-        })
-    }
-
-    /// The lock that is not free, by an answer that has the queue of each.
-    fn busy_in(&self, answer: &Value) -> OsString {
-        let asked = &self.session.asked;
-        let mut locks = asked.locks.iter().enumerate();
-        let busy = locks.find(|(at, (name, mode))| {
-            let blockers = asked.blockers(name, *mode);
-            let queue = Pair::all(&answer["responses"][at]["response_range"]);
-            queue.iter().any(|pair| pair.key.starts_with(&blockers))
-        });
-        busy.map_or_else(|| asked.locks[0].0.clone(), |(_, (name, _))| name.clone())
-    }
-
-    /// Puts the own keys into all queues, or into none if it is not to wait and a lock is not free. It may be asked for
-    /// again, after an answer that got lost.
-    fn enter(&self) -> Result<Entered, Stop> {
-        let asked = &self.session.asked;
-        self.session.write(|state| {
-            let places = self.session.places(state.lease);
-            let puts: Vec<_> = places
-                .iter()
-                .zip(&asked.locks)
-                .map(|(key, (_, mode))| txn::put(key, &asked.record.with_mode(*mode).write(), state.lease))
-                .collect();
-            let records = asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.records_of(name)));
-            let own = txn::get(&places[0]);
-            let free = [records.collect(), self.records(*state), puts.clone(), vec![own.clone()]].concat();
-            let mut taken: Vec<_> =
-                asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
-            if asked.wait != Wait::Never {
-                taken = vec![txn::nested(&[txn::created_in(&places[0], 0)], &puts, &[])];
-            }
-            taken.push(own);
-            let body = json!({ "compare": self.is_free(), "success": free, "failure": taken });
-            let answer = self.session.client.call("/v3/kv/txn", &body, self.until(PATIENCE))?;
-            let own = answer["responses"].as_array().and_then(|responses| responses.last()).cloned();
-            let own = Pair::all(&own.unwrap_or_default()["response_range"]);
-            match own.first() {
-                Some(own) => state.revision = own.created,
-                None if asked.wait == Wait::Never => return Ok(Entered::Busy(self.busy_in(&answer))),
-                None => return Ok(Entered::Queued), // and out again: the wait finds that
-            }
-            Ok(if answer["succeeded"] == true {
-                Entered::First(
-                    self.orphans(*state, |at| Pair::all(&answer["responses"][at]["response_range"])),
-                )
-            } else {
-                Entered::Queued
-            })
-        })
-    }
-
-    /// Writes the own records.
-    fn records(&self, state: State) -> Vec<Value> {
-        let asked = &self.session.asked;
-        let records = self.session.records(state.lease).into_iter().zip(&asked.locks);
-        let put = records.map(|(key, (_, mode))| {
-            let mut record = asked.record.with_mode(*mode);
-            record.since = Some(millis_now());
-            record.delay_ms = u64::try_from(self.session.leash.delay().as_millis()).unwrap_or(u64::MAX);
-            record.fence = (state.revision != 0).then_some(state.revision);
-            txn::put(&key, &record.write(), 0)
-        });
-        put.collect()
-    }
-
     /// Waits for those before us. `None` if the own keys are gone.
     fn wait(&mut self) -> Result<Option<Outcome>, Stop> {
         loop {
-            let ahead = match self.look() {
+            let ahead = match self.session.look() {
                 Ok(Some(ahead)) => ahead,
                 Ok(None) => return Ok(None),
                 Err(Stop::Fault(Fault::Unreachable(errors))) => {
@@ -247,65 +149,6 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Looks who is before us, and writes the own records if nobody is. `None` if the own keys are gone.
-    fn look(&self) -> Result<Option<Ahead>, Stop> {
-        let asked = &self.session.asked;
-        self.session.write(|state| {
-            let own = self.session.are_own(*state);
-            let reads: Vec<_> = asked
-                .locks
-                .iter()
-                .flat_map(|(name, mode)| {
-                    let last = txn::youngest_before(&asked.blockers(name, *mode), state.revision);
-                    [last, txn::all_below(&asked.keys.records_of(name))]
-                })
-                .collect();
-            // A comparison cannot tell of a reader whether all writers are younger, only whether there is none.
-            let first = asked.locks.iter().map(|(name, mode)| match mode {
-                Mode::Exclusive => txn::all_since(&asked.blockers(name, *mode), state.revision),
-                Mode::Shared => txn::none_below(&asked.blockers(name, *mode)),
-            });
-            let first: Vec<_> = own.iter().cloned().chain(first).collect();
-            let claim = [reads.clone(), self.records(*state)].concat();
-            let otherwise = [txn::nested(&own, &reads, &[])];
-            let body = json!({ "compare": first, "success": claim, "failure": otherwise });
-            let answer = self.session.client.call("/v3/kv/txn", &body, sys::now())?;
-            let has_records = answer["succeeded"] == true;
-            let responses = if has_records {
-                &answer["responses"]
-            } else {
-                let nested = &answer["responses"][0]["response_txn"];
-                if nested["succeeded"] != true {
-                    return Ok(None);
-                }
-                &nested["responses"]
-            };
-            let mut ahead = Ahead {
-                blocker: None,
-                orphans: Vec::new(),
-                has_records,
-                next: number(&answer["header"]["revision"]) + 1,
-            };
-            let range = |at: usize| Pair::all(&responses[at]["response_range"]);
-            let mut locks = asked.locks.iter().enumerate();
-            ahead.blocker = locks.find_map(|(at, (name, _))| Some((name.clone(), range(2 * at).pop()?.key)));
-            ahead.orphans = self.orphans(*state, |at| range(2 * at + 1));
-            Ok(Some(ahead))
-        })
-    }
-
-    /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody else
-    /// answers for them. `records` has those of each lock.
-    fn orphans(&self, state: State, records: impl Fn(usize) -> Vec<Pair>) -> Vec<Pair> {
-        let own = self.session.records(state.lease);
-        let mut orphans = Vec::new();
-        for (at, (_, mode)) in self.session.asked.locks.iter().enumerate() {
-            let others = records(at).into_iter().filter(|pair| !own.contains(&pair.key));
-            orphans.extend(others.filter(|pair| *mode == Mode::Exclusive || pair.record().is_exclusive()));
-        }
-        orphans
-    }
-
     /// Nobody is before us: waits until no command of those that were can run any more, and until there is time for ours.
     fn go(&self, orphans: &[Pair], has_records: bool) -> Result<Option<Outcome>, Stop> {
         if let Some(delay) = orphans.iter().map(|orphan| orphan.record().delay()).max() {
@@ -316,18 +159,8 @@ impl<'a> Queue<'a> {
                 return Ok(Some(Outcome::TimedOut(self.name_of(orphans))));
             }
         }
-        if !orphans.is_empty() || !has_records {
-            let is_own = self.session.write(|state| {
-                let deletions = orphans.iter().map(|orphan| txn::delete(&orphan.key));
-                let all: Vec<_> = deletions.chain(self.records(*state)).collect();
-                let body = json!({ "compare": self.session.are_own(*state), "success": all });
-                let answer =
-                    self.session.client.call("/v3/kv/txn", &body, sys::now() + self.session.asked.ttl)?;
-                Ok(answer["succeeded"] == true)
-            })?;
-            if !is_own {
-                return Ok(None);
-            }
+        if (!orphans.is_empty() || !has_records) && !self.session.succeed(orphans)? {
+            return Ok(None);
         }
         let until = self.session.leash.deadline() + PATIENCE;
         while !self.session.leash.has_time() {

@@ -50,6 +50,13 @@ pub enum Stop {
     Fault(Fault),
 }
 
+impl Stop {
+    /// Whether it is that a lease has ended.
+    pub fn is_end_of_lease(&self) -> bool {
+        matches!(self, Self::Fault(Fault::Refused { message, .. }) if message.contains("requested lease not found"))
+    }
+}
+
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
@@ -108,7 +115,7 @@ impl Session {
     }
 
     /// The keys of the own records.
-    pub fn records(&self, lease: i64) -> Vec<Vec<u8>> {
+    pub fn record_keys(&self, lease: i64) -> Vec<Vec<u8>> {
         self.asked.locks.iter().map(|(name, _)| self.asked.keys.record(name, lease)).collect()
     }
 
@@ -166,8 +173,9 @@ impl Session {
         })
     }
 
-    /// Deletes what this process has in etcd. If the locks are to be held longer, a lease that nobody renews has the keys.
-    pub fn release(&self) {
+    /// Deletes what this process has in etcd. If the locks are to be held longer, and were of use, a lease that nobody renews
+    /// has the keys.
+    pub fn release(&self, was_used: bool) {
         self.lock().is_over = true;
         let _nothing_is_written = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.state();
@@ -175,10 +183,10 @@ impl Session {
             return;
         }
         let until = self.leash.deadline().max(sys::now() + MIN_RELEASE);
-        let left = state.held_since.zip(self.asked.min_hold).filter(|_| !self.leash.is_lost());
+        let left = state.held_since.zip(self.asked.min_hold).filter(|_| was_used && !self.leash.is_lost());
         let left = left.map(|(since, min)| (since + min).saturating_sub(sys::now()));
         if !left.is_some_and(|left| !left.is_zero() && self.leave_until(state, left, until)) {
-            let keys = self.records(state.lease).into_iter().chain(self.places(state.lease));
+            let keys = self.record_keys(state.lease).into_iter().chain(self.places(state.lease));
             let deletions: Vec<_> = keys.map(|key| txn::delete(&key)).collect();
             let deleted = self.client.call("/v3/kv/txn", &json!({ "success": deletions }), until);
             if deleted.is_err() {
@@ -200,7 +208,7 @@ impl Session {
             let record = self.asked.record.with_mode(*mode);
             txn::put(&key, &record.write(), lease)
         });
-        let deleted = self.records(state.lease).into_iter().map(|key| txn::delete(&key));
+        let deleted = self.record_keys(state.lease).into_iter().map(|key| txn::delete(&key));
         let all: Vec<_> = moved.chain(deleted).collect();
         let body = json!({ "compare": self.are_own(state), "success": all });
         self.client.call("/v3/kv/txn", &body, until).is_ok_and(|answer| answer["succeeded"] == true)

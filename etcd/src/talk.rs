@@ -37,6 +37,8 @@ pub type Name = Vec<u8>;
 pub enum Told {
     /// The command has ended: release.
     Ended,
+    /// The command could not be run: release.
+    NeverRan,
     /// The command was cut off: release when what it has left is gone.
     CutOff,
 }
@@ -45,12 +47,13 @@ impl Told {
     pub fn byte(self) -> u8 {
         match self {
             Self::Ended => b'e',
+            Self::NeverRan => b'n',
             Self::CutOff => b'c',
         }
     }
 
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ended, Self::CutOff].into_iter().find(|told| told.byte() == byte)
+        [Self::Ended, Self::NeverRan, Self::CutOff].into_iter().find(|told| told.byte() == byte)
     }
 }
 

@@ -23,6 +23,13 @@ fn the_cluster_lets_go_of_it_by_itself() {
 }
 
 #[test]
+fn a_command_that_cannot_be_run_is_not_held_for() {
+    let Some(etcd) = shared() else { return };
+    typed(etcd, "run --min-hold 60s --write", "no-such").command(["/no/such"]).end().code(127);
+    typed(etcd, "try --write", "no-such").end().code(0);
+}
+
+#[test]
 fn a_longer_command_is_not_held_up() {
     let Some(etcd) = shared() else { return };
     let holder = typed(etcd, "run --min-hold 1ms --write", "longer").hold();

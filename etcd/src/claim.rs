@@ -1,0 +1,187 @@
+//! A claim to locks, as etcd has it: the transactions that enter the queues, and look who is before us.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use gtlock::lock::{Mode, Wait};
+use serde_json::{Value, json};
+
+use crate::record::{Pair, millis_now, number};
+use crate::session::{Session, State, Stop};
+use crate::{sys, txn};
+
+/// What comes of the attempt to get into the queues.
+pub enum Entered {
+    /// Nobody is before us, but these are records that nobody answers for. Our own are written.
+    First(Vec<Pair>),
+    /// We have a place.
+    Queued,
+    /// We do not want one, since this lock is not free.
+    Busy(OsString),
+}
+
+/// What there is between us and the locks.
+pub struct Ahead {
+    /// The last one before us, in the queue for a lock.
+    pub blocker: Option<(OsString, Vec<u8>)>,
+    /// What nobody answers for any more.
+    pub orphans: Vec<Pair>,
+    /// Whether our own records are written.
+    pub has_records: bool,
+    /// The first revision that was not seen.
+    pub next: i64,
+}
+
+impl Session {
+    /// Whether nobody is before us, as far as a comparison can tell.
+    fn is_free(&self) -> Vec<Value> {
+        let locks = self.asked.locks.iter();
+        locks.map(|(name, mode)| txn::none_below(&self.asked.blockers(name, *mode))).collect()
+    }
+
+    /// Whether the locks could be taken: if not, one that is not free.
+    pub fn ask(&self, until: Duration) -> Result<Option<OsString>, Stop> {
+        let asked = &self.asked;
+        let reads: Vec<_> =
+            asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
+        let body = json!({ "compare": self.is_free(), "success": reads, "failure": reads });
+        let answer = self.client.call("/v3/kv/txn", &body, until)?;
+        Ok((answer["succeeded"] != true).then(|| self.busy_in(&answer)))
+    }
+
+    /// The lock that is not free, by an answer that has the queue of each.
+    fn busy_in(&self, answer: &Value) -> OsString {
+        let asked = &self.asked;
+        let mut locks = asked.locks.iter().enumerate();
+        let busy = locks.find(|(at, (name, mode))| {
+            let blockers = asked.blockers(name, *mode);
+            let queue = Pair::all(&answer["responses"][at]["response_range"]);
+            queue.iter().any(|pair| pair.key.starts_with(&blockers))
+        });
+        busy.map_or_else(|| asked.locks[0].0.clone(), |(_, (name, _))| name.clone())
+    }
+
+    /// Puts the own keys into all queues, or into none if it is not to wait and a lock is not free. It may be asked for
+    /// again, after an answer that got lost.
+    pub fn enter(&self, until: Duration) -> Result<Entered, Stop> {
+        let asked = &self.asked;
+        self.write(|state| {
+            let places = self.places(state.lease);
+            let puts: Vec<_> = places
+                .iter()
+                .zip(&asked.locks)
+                .map(|(key, (_, mode))| txn::put(key, &asked.record.with_mode(*mode).write(), state.lease))
+                .collect();
+            let records = asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.records_of(name)));
+            let own = txn::get(&places[0]);
+            let free =
+                [records.collect(), self.own_records(*state), puts.clone(), vec![own.clone()]].concat();
+            let mut taken: Vec<_> =
+                asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
+            if asked.wait != Wait::Never {
+                taken = vec![txn::nested(&[txn::created_in(&places[0], 0)], &puts, &[])];
+            }
+            taken.push(own);
+            let body = json!({ "compare": self.is_free(), "success": free, "failure": taken });
+            let answer = self.client.call("/v3/kv/txn", &body, until)?;
+            let own = answer["responses"].as_array().and_then(|responses| responses.last()).cloned();
+            let own = Pair::all(&own.unwrap_or_default()["response_range"]);
+            match own.first() {
+                Some(own) => state.revision = own.created,
+                None if asked.wait == Wait::Never => return Ok(Entered::Busy(self.busy_in(&answer))),
+                None => return Ok(Entered::Queued), // and out again: the wait finds that
+            }
+            Ok(if answer["succeeded"] == true {
+                Entered::First(
+                    self.orphans(*state, |at| Pair::all(&answer["responses"][at]["response_range"])),
+                )
+            } else {
+                Entered::Queued
+            })
+        })
+    }
+
+    /// Writes the own records.
+    fn own_records(&self, state: State) -> Vec<Value> {
+        let asked = &self.asked;
+        let records = self.record_keys(state.lease).into_iter().zip(&asked.locks);
+        let put = records.map(|(key, (_, mode))| {
+            let mut record = asked.record.with_mode(*mode);
+            record.since = Some(millis_now());
+            record.delay_ms = u64::try_from(self.leash.delay().as_millis()).unwrap_or(u64::MAX);
+            record.fence = (state.revision != 0).then_some(state.revision);
+            txn::put(&key, &record.write(), 0)
+        });
+        put.collect()
+    }
+
+    /// Looks who is before us, and writes the own records if nobody is. `None` if the own keys are gone.
+    pub fn look(&self) -> Result<Option<Ahead>, Stop> {
+        let asked = &self.asked;
+        self.write(|state| {
+            let own = self.are_own(*state);
+            let reads: Vec<_> = asked
+                .locks
+                .iter()
+                .flat_map(|(name, mode)| {
+                    let last = txn::youngest_before(&asked.blockers(name, *mode), state.revision);
+                    [last, txn::all_below(&asked.keys.records_of(name))]
+                })
+                .collect();
+            // A comparison cannot tell of a reader whether all writers are younger, only whether there is none.
+            let first = asked.locks.iter().map(|(name, mode)| match mode {
+                Mode::Exclusive => txn::all_since(&asked.blockers(name, *mode), state.revision),
+                Mode::Shared => txn::none_below(&asked.blockers(name, *mode)),
+            });
+            let first: Vec<_> = own.iter().cloned().chain(first).collect();
+            let claim = [reads.clone(), self.own_records(*state)].concat();
+            let otherwise = [txn::nested(&own, &reads, &[])];
+            let body = json!({ "compare": first, "success": claim, "failure": otherwise });
+            let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;
+            let has_records = answer["succeeded"] == true;
+            let responses = if has_records {
+                &answer["responses"]
+            } else {
+                let nested = &answer["responses"][0]["response_txn"];
+                if nested["succeeded"] != true {
+                    return Ok(None);
+                }
+                &nested["responses"]
+            };
+            let mut ahead = Ahead {
+                blocker: None,
+                orphans: Vec::new(),
+                has_records,
+                next: number(&answer["header"]["revision"]) + 1,
+            };
+            let range = |at: usize| Pair::all(&responses[at]["response_range"]);
+            let mut locks = asked.locks.iter().enumerate();
+            ahead.blocker = locks.find_map(|(at, (name, _))| Some((name.clone(), range(2 * at).pop()?.key)));
+            ahead.orphans = self.orphans(*state, |at| range(2 * at + 1));
+            Ok(Some(ahead))
+        })
+    }
+
+    /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody else
+    /// answers for them. `records` has those of each lock.
+    fn orphans(&self, state: State, records: impl Fn(usize) -> Vec<Pair>) -> Vec<Pair> {
+        let own = self.record_keys(state.lease);
+        let mut orphans = Vec::new();
+        for (at, (_, mode)) in self.asked.locks.iter().enumerate() {
+            let others = records(at).into_iter().filter(|pair| !own.contains(&pair.key));
+            orphans.extend(others.filter(|pair| *mode == Mode::Exclusive || pair.record().is_exclusive()));
+        }
+        orphans
+    }
+
+    /// Writes the own records in place of those that nobody answers for; whether the own keys are still there.
+    pub fn succeed(&self, orphans: &[Pair]) -> Result<bool, Stop> {
+        self.write(|state| {
+            let deletions = orphans.iter().map(|orphan| txn::delete(&orphan.key));
+            let all: Vec<_> = deletions.chain(self.own_records(*state)).collect();
+            let body = json!({ "compare": self.are_own(*state), "success": all });
+            let answer = self.client.call("/v3/kv/txn", &body, sys::now() + self.asked.ttl)?;
+            Ok(answer["succeeded"] == true)
+        })
+    }
+}
