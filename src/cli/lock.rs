@@ -119,7 +119,7 @@ impl LockArgs {
             return contradiction;
         }
         let Some(limit) = self.slots else {
-            return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
+            return self.take.map(|_| "--take needs --slots N: it takes K of the N slots");
         };
         if self.direct {
             Some(
@@ -136,7 +136,7 @@ impl LockArgs {
                 "--slots is for one --read FILE alone: lock the others in a gtlock of their own, around this one",
             )
         } else if self.take > Some(limit) {
-            Some("--take wants more slots than --slots has, which can never be: give it a smaller number")
+            Some("--take is larger than --slots: give a smaller number")
         } else {
             None
         }

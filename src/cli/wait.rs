@@ -49,7 +49,7 @@ impl WaitArgs {
             return Some("--max-waiters does not go with --at URL; use gtlock try, or --timeout");
         }
         (self.max_waiters.is_some() && !has_lock_files).then_some(
-            "--max-waiters does not go with --direct and descriptors: those who wait are counted in a lock file",
+            "--max-waiters does not go with --direct and descriptors: waiters are counted in a lock file",
         )
     }
 }

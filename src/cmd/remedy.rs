@@ -108,7 +108,7 @@ fn one_word(command: &[OsString]) -> Option<String> {
     }
     let words = line.split_whitespace().map(OsString::from).chain(command[1..].iter().cloned());
     let words = shown(&words.collect::<Vec<_>>());
-    Some(format!("; give the words apart, -- {words}, or to a shell, {shell}"))
+    Some(format!("; give the words separately, -- {words}, or use a shell, {shell}"))
 }
 
 fn in_shell(shell: &str, script: &str) -> String {
@@ -203,7 +203,8 @@ fn shebang(path: &Path) -> Option<String> {
 fn interpreter(path: &Path) -> String {
     match shebang(path) {
         Some(line) if line.ends_with('\r') => {
-            "; its first line ends in a carriage return, as on Windows: remove those of the file".to_owned()
+            "; its first line ends in a carriage return, as on Windows: remove the carriage returns"
+                .to_owned()
         }
         Some(line) => format!(": {}", Escaped::new(line.split_whitespace().next().unwrap_or_default())),
         None => String::new(),

@@ -43,6 +43,6 @@ pub fn is_covered(target: &Target, file: &LockFile, guard: &Guard) -> Result<boo
     }
     Err(Error::invalid(
         Path::new(target.data()),
-        "is open on a file that this same request locks already; name it once",
+        "is open on a file that this request locks already; name it once",
     ))
 }

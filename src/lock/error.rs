@@ -34,7 +34,7 @@ pub enum Error {
 
     /// Another process holds a conflicting lock, and so many others wait for it already as the request
     /// [allows](super::Request::max_waiters).
-    #[error("{}: {} already, and no more are to", Escaped::new(.target.data()), waiting(*.max_waiters))]
+    #[error("{}: {} already, and no more may", Escaped::new(.target.data()), waiting(*.max_waiters))]
     Crowded {
         /// The lock that was not obtained.
         target: Target,
@@ -43,7 +43,7 @@ pub enum Error {
     },
 
     /// The lock is held around this request: to wait for it would be to wait for ever.
-    #[error("{}: already locked by {by}; waiting for it would never end: \
+    #[error("{}: already locked by {by}; waiting would never end: \
         drop the inner lock, or lock another file", Escaped::new(.target.data()))]
     AlreadyLocked {
         /// The lock that is held.
@@ -94,8 +94,8 @@ pub enum HeldBy {
 impl fmt::Display for HeldBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ancestor(pid) => write!(f, "process {pid}, inside which this runs"),
-            Self::Descriptor => f.write_str("an inherited descriptor, inside which this runs"),
+            Self::Ancestor(pid) => write!(f, "process {pid}, an ancestor of this one"),
+            Self::Descriptor => f.write_str("an inherited descriptor"),
             Self::ThisThread => f.write_str("this thread itself"),
         }
     }
@@ -166,14 +166,14 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     match (error.kind(), dir.owner()) {
         (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(
             path,
-            "cannot be made on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
+            "cannot be created on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
              file itself with --direct",
         ),
         (io::ErrorKind::PermissionDenied, Ok(owner)) => Error::invalid(
             path,
             format!(
-                "cannot be made: the directory belongs to user {owner} and this user may not write there; have it \
-                 made for all with install -d -m 1777 {}, or choose another --lock-dir",
+                "cannot be created: the directory belongs to user {owner}, and this user may not write there; let \
+                 that user run install -d -m 1777 {}, or choose another --lock-dir",
                 Escaped::new(locks)
             ),
         ),
@@ -197,8 +197,8 @@ pub fn not_open(path: &Path, error: io::Error, owner: u32) -> Error {
         io::ErrorKind::PermissionDenied => Error::invalid(
             path,
             format!(
-                "belongs to user {owner} and may not be opened by this one; have it removed, or opened with chmod, or \
-                 choose another --lock-dir"
+                "belongs to user {owner}, and this user may not open it; let that user remove it or chmod it, or choose \
+                 another --lock-dir"
             ),
         ),
         _ => Error::io(path, error),
@@ -234,12 +234,13 @@ pub fn no_directory(locks: &Path) -> Error {
     Error::invalid(file, format!("is not a directory; {remedy} another --lock-dir"))
 }
 
-/// The error for bytes of a lock file that cannot be locked: by whom they had to be, and what to do where there are no such
+/// The error for bytes of a lock file that cannot be locked: what needs them, and what to do on a system without such
 /// locks.
-pub fn needs_places(error: io::Error, who: &str, elsewhere: &str) -> io::Error {
+pub fn needs_places(error: io::Error, what: &str, elsewhere: &str) -> io::Error {
     if sys::is_bad_descriptor(&error) {
         let why = format!(
-            "it may only be read, and {who} has to write to it: let this user write to it, or choose another --lock-dir"
+            "this user may only read it, and {what} needs write access: let this user write to it, or choose another \
+             --lock-dir"
         );
         io::Error::new(io::ErrorKind::PermissionDenied, why)
     } else if error.kind() == io::ErrorKind::Unsupported {

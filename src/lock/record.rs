@@ -141,7 +141,7 @@ pub fn add(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> 
         let alive = lines(old).flatten().filter(|&pid| sys::is_alive(pid));
         let record = render(&alive.chain([me]).collect::<Vec<_>>());
         if record.len() > PAGE {
-            return Err(io::Error::other("it names as many holders as it has room for"));
+            return Err(io::Error::other("the record is full"));
         }
         Ok(Some(Edit::All(record)))
     })

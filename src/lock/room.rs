@@ -55,7 +55,7 @@ fn has_places(file: &File, at_least: usize) -> io::Result<bool> {
 fn explained(error: io::Error) -> io::Error {
     needs_places(
         error,
-        "who limits those who wait",
-        "this system does not show how many wait: leave the limit to those who wait out, or use --timeout",
+        "a limit of waiters",
+        "this system does not show how many wait: do without a limit of waiters, or use --timeout",
     )
 }

@@ -207,7 +207,7 @@ fn is_taken(file: &File, number: u32) -> io::Result<bool> {
 fn explained(error: io::Error) -> io::Error {
     needs_places(
         error,
-        "who takes a slot",
-        "this system has no locks for slots: lock a file for each of them, one by one, with gtlock try",
+        "a slot",
+        "this system has no locks for slots: use a file for each slot, and try them in turn with gtlock try",
     )
 }
