@@ -1,4 +1,4 @@
-//! The options that say what is locked, of `gtlock run` and `gtlock try`.
+//! The options of `gtlock run` and `gtlock try` for what is locked.
 
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ impl LockArgs {
         !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
     }
 
-    /// What goes together with nothing that could be done, and why.
+    /// Which options contradict each other, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         let contradiction = self.common.cluster.contradiction().or_else(|| self.missing_in_cluster());
         if contradiction.is_some() {
