@@ -52,7 +52,7 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// What is wrong with it; or, as clap has it, the help or the version that was asked for.
+    /// What is wrong with it; or, as clap does it, the help or the version.
     pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
         // Never dropped: the process ends soon, and to free its many pieces is an eighth of a run's instructions.
         let mut command = ManuallyDrop::new(Self::command());

@@ -9,11 +9,11 @@ pub enum Exit {
     Success,
     /// N: the command's own status.
     Command(i32),
-    /// 75, or what `-E` says: the lock was not obtained.
+    /// 75, or the status of `-E`: the lock was not obtained.
     Refused(u8),
     /// 76: the lock was obtained from a cluster, and lost while the command ran.
     Lost,
-    /// 124: the command was ended by `--max-hold`, as timeout(1) has it.
+    /// 124, as with timeout(1): the command was ended by `--max-hold`.
     Overdue,
     /// 125: gtlock itself failed.
     Failure,
@@ -25,10 +25,10 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// The status of a refusal unless `-E` says otherwise: `EX_TEMPFAIL` of sysexits(3).
+/// The status of a refusal without `-E`: `EX_TEMPFAIL` of sysexits(3).
 pub const REFUSED: u8 = 75;
 
-/// The table of help texts. Text as it stands, since every run has clap carry it along.
+/// The table of help texts. It is plain text because every run passes it to clap.
 pub const HELP: &str = "\
 Exit status:
   N      the command's own
@@ -55,9 +55,9 @@ pub fn rows(help: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 impl Exit {
-    /// Ends the process in this way: with its exit code, or, where the command died of a signal, by the same.
+    /// Ends the process in this way: with its exit code, or, if the command died of a signal, by the same signal.
     ///
-    /// No lock may be held any more: nothing is dropped.
+    /// No lock may be held: nothing is dropped.
     pub fn finish(self) -> ! {
         if let Self::Signal(signal) = self {
             sys::die_of(signal);

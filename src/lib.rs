@@ -1,7 +1,7 @@
-//! gtlock runs commands under file locks, in the manner of flock(1), and says who holds them.
+//! gtlock runs commands under file locks, like flock(1), and shows who holds them.
 //!
-//! The command line is a thin shell around [`lock`], which can be used from Rust as well. It is the feature `cli`, and
-//! no part of the library's interface: `default-features = false` does without it and what it depends on.
+//! The command line is a thin shell around [`lock`], which can be used from Rust, too. It is the feature `cli`, and not
+//! part of the library's interface: `default-features = false` leaves it and its dependencies out.
 #![cfg_attr(
     not(feature = "cli"),
     allow(dead_code, unused_imports, reason = "of the system, the program uses more")

@@ -20,7 +20,7 @@ fn main() {
     obey(&std::env::args_os().collect::<Vec<_>>()).finish()
 }
 
-/// Does what a command line says.
+/// Carries out a command line.
 fn obey(words: &[OsString]) -> Exit {
     let cli = match Cli::read(words) {
         Ok(cli) => cli,

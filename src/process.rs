@@ -1,4 +1,4 @@
-//! What a process ID is: alive, since when, running which command.
+//! The process with an ID: whether it is alive, since when, and its command.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -21,7 +21,7 @@ pub struct Process {
     parent: Option<u32>,
 }
 
-/// Whether a process ID stands for a living process.
+/// Whether a process is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// It runs.
@@ -90,7 +90,7 @@ impl Processes {
 
     fn refresh(&mut self, pids: &[u32], kind: ProcessRefreshKind) {
         if self.system.is_none() {
-            self.system = System::new().ok(); // fails where it is unsupported: everyone is `Hidden` then
+            self.system = System::new().ok(); // fails on an unsupported system: all processes are `Hidden` then
         }
         let pids: Vec<_> = pids.iter().copied().map(Pid::from_u32).collect();
         if let Some(system) = &mut self.system {

@@ -13,7 +13,7 @@ pub const AT_VARIABLE: &str = "GTLOCK_AT";
 /// How long after the end of a machine its locks are free, unless [`ClusterArgs::ttl`] is given.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
 
-/// Why a directory for lock files is refused.
+/// Why --lock-dir is refused.
 pub const LOCK_DIR_IN_CLUSTER: &str =
     "--lock-dir is a directory of this machine, and --at names a cluster; put a prefix at the end of the URL";
 
@@ -29,10 +29,10 @@ pub enum At {
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]
 pub struct AtArgs {
-    /// Take the locks of a cluster, for all machines that do: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].
+    /// Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].
     ///
-    /// A lock is named by what stands for FILE, as it stands there. With etcds:// the connections are encrypted; local
-    /// overrules the variable. It wants the program gtlock-etcd.
+    /// The text of FILE is the name of the lock. etcds:// encrypts the connections; local overrides the environment
+    /// variable. Needs the program gtlock-etcd.
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, env = AT_VARIABLE, hide_env_values = true, value_parser = parse_at,
           help_heading = LOCKS)]
     pub at: Option<At>,
@@ -55,9 +55,9 @@ pub struct ClusterArgs {
     #[command(flatten)]
     pub at: AtArgs,
 
-    /// With --at: how long after the end of this machine its locks are free [default: 15s].
+    /// With --at: how long the locks last after this machine has failed [default: 15s].
     ///
-    /// At least 3s. A command is stopped before that if the cluster cannot be reached.
+    /// At least 3s. If the cluster cannot be reached, the command is stopped before that.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_ttl, allow_negative_numbers = true, help_heading = LOCKS)]
     pub ttl: Option<Duration>,
 
@@ -65,10 +65,10 @@ pub struct ClusterArgs {
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, help_heading = COMMAND)]
     pub grace: Option<Duration>,
 
-    /// Keep the locks for TIME at least, also when the command ends sooner.
+    /// Keep the locks for at least TIME, even if the command ends sooner.
     ///
-    /// For jobs that are to run on one of several machines: their clocks differ, and so a short job would run once more.
-    /// gtlock waits until then; with --at it does not, and the cluster keeps the locks.
+    /// For a job that should run on only one of several machines: their clocks differ, so a short job could run again.
+    /// gtlock waits until then; with --at it exits, and the cluster keeps the locks.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, requires = "command",
           help_heading = COMMAND)]
     pub min_hold: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The options that say what is locked, of `gtlock run` and `gtlock try`.
+//! The options of `gtlock run` and `gtlock try` for what is locked.
 
 use std::path::PathBuf;
 
@@ -112,14 +112,14 @@ impl LockArgs {
         !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
     }
 
-    /// What goes together with nothing that could be done, and why.
+    /// Which options contradict each other, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         let contradiction = self.common.cluster.contradiction().or_else(|| self.missing_in_cluster());
         if contradiction.is_some() {
             return contradiction;
         }
         let Some(limit) = self.slots else {
-            return self.take.map(|_| "--take K is a part of the N slots of --slots N: give that too");
+            return self.take.map(|_| "--take needs --slots N: it takes K of the N slots");
         };
         if self.direct {
             Some(
@@ -136,7 +136,7 @@ impl LockArgs {
                 "--slots is for one --read FILE alone: lock the others in a gtlock of their own, around this one",
             )
         } else if self.take > Some(limit) {
-            Some("--take wants more slots than --slots has, which can never be: give it a smaller number")
+            Some("--take is larger than --slots: give a smaller number")
         } else {
             None
         }

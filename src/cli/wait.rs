@@ -38,18 +38,18 @@ pub struct WaitArgs {
 }
 
 impl WaitArgs {
-    /// What goes together with nothing that could be done, and why.
+    /// Which options contradict each other, and why.
     pub(super) fn contradiction(&self, has_lock_files: bool, in_cluster: bool) -> Option<&'static str> {
         if in_cluster && self.retry_delay.is_some() {
             return Some(
-                "--retry-delay does not go with --at URL: a cluster tells of a release, and is not polled",
+                "--retry-delay does not go with --at URL: a cluster reports a release, and is not polled",
             );
         }
         if in_cluster && self.max_waiters.is_some() {
             return Some("--max-waiters does not go with --at URL; use gtlock try, or --timeout");
         }
         (self.max_waiters.is_some() && !has_lock_files).then_some(
-            "--max-waiters does not go with --direct and descriptors: those who wait are counted in a lock file",
+            "--max-waiters does not go with --direct and descriptors: waiters are counted in a lock file",
         )
     }
 }

@@ -8,9 +8,8 @@ use walkdir::{DirEntry, WalkDir};
 use crate::lock::{self, Error};
 use crate::sys;
 
-/// Every `.gastown/locks` below the directories, `.` if there are none: sorted, each path once, then what
-/// could not be looked into. Follows no symbolic link below them, and does not look into `.git`. A directory
-/// that does not exist has none.
+/// Every `.gastown/locks` below the directories, or below `.` if none are named: sorted, each path once, then the errors.
+/// Follows no symbolic link below them, and does not look into `.git`. A directory that does not exist has none.
 pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<Found, Error>> {
     let here = [PathBuf::from(".")];
     let (mut found, mut errors) = (Vec::new(), Vec::new());
@@ -27,14 +26,14 @@ pub fn lock_dirs(dirs: &[PathBuf]) -> Vec<Result<Found, Error>> {
 /// A lock directory that was found.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Found {
-    /// With the path of `root` in front.
+    /// Its path, which starts with `root`.
     pub path: PathBuf,
     /// The directory that was searched.
     pub root: PathBuf,
 }
 
 impl Found {
-    /// One that was named itself.
+    /// A lock directory that was named itself.
     pub fn named(dir: &Path) -> Self {
         Self { path: dir.to_owned(), root: dir.to_owned() }
     }
@@ -72,7 +71,7 @@ fn search(dir: &Path, found: &mut Vec<Found>, errors: &mut Vec<Error>) -> Result
                 match e.into_io_error() {
                     Some(error) if error.kind() == io::ErrorKind::NotFound => {} // removed meanwhile
                     Some(error) => errors.push(Error::Io { path, error }),
-                    None => {} // a ring of links, of which none is followed
+                    None => {} // a loop of links, which are not followed
                 }
             }
         }

@@ -37,7 +37,7 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
         }
     }
     all.removed.sort_unstable();
-    all.removed.dedup(); // of two directories one may be the other, and of a dry run nothing goes
+    all.removed.dedup(); // two directories may be the same, and a dry run removes nothing
     all.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     all.kept.dedup();
     for error in &all.errors {
@@ -60,7 +60,7 @@ pub fn clean(args: &CleanArgs) -> anyhow::Result<Exit> {
     Ok(if all.errors.is_empty() { Exit::Success } else { Exit::Failure })
 }
 
-/// Says of a directory that is not one of locks where those may be.
+/// Adds to the error about a path that is no lock directory where the locks may be.
 fn with_advice(error: Error) -> Error {
     match error {
         Error::Invalid { path, .. } if path.is_dir() && !lock::is_lock_dir(&path) => {
@@ -97,7 +97,7 @@ pub fn locks_of(path: &Path) -> PathBuf {
     if is_lock_dir(dir) { dir.to_owned() } else { lock::lock_dir_below(dir) }
 }
 
-/// The directories named `.gastown/locks` that are to be cleaned.
+/// The directories named `.gastown/locks` to clean.
 fn default_dirs(args: &CleanArgs) -> Vec<Result<Found, Error>> {
     let nothing_named = args.dirs.is_empty() && args.lock_dir.is_empty();
     match (args.recursive, nothing_named) {

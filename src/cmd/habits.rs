@@ -1,4 +1,4 @@
-//! What a user of flock(1), or of another tool, types: answered with what to type instead.
+//! Answers for users of flock(1) and other tools: what to type instead.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -143,14 +143,14 @@ pub fn remedy(error: &clap::Error, words: &[OsString]) -> Option<Remedy> {
     }
 }
 
-/// The command line of an update with the -- that it lacks.
+/// The command line of an update with the missing -- added.
 fn filtered(words: &[OsString]) -> Option<Vec<OsString>> {
     let with_dashes = |at| [&words[..at], &["--".into()], &words[at..]].concat();
     let has_dashes = words.iter().any(|word| word == "--");
     (3..words.len()).map(with_dashes).find(|words| !has_dashes && is_accepted(words))
 }
 
-/// What to do instead of a subcommand that there is not.
+/// What to do instead of an unknown subcommand.
 fn subcommand(error: &clap::Error, given: &OsStr, words: &[OsString]) -> Remedy {
     match SUBCOMMANDS.iter().find(|(names, _)| names.iter().any(|&name| name == given)) {
         Some((_, Means::None(hint))) => return Remedy::Hint(hint),
@@ -202,7 +202,7 @@ fn is_file(word: &OsStr) -> bool {
     bytes.contains(&b'.') || bytes.contains(&b'/') || is_number(word) || Path::new(word).exists()
 }
 
-/// The command line with another subcommand; if it is not a command line even so, as much of it as is sure.
+/// The command line with another subcommand; if gtlock does not accept it, only the part that is certain.
 fn with_subcommand(other: &[&str], words: &[OsString]) -> Remedy {
     let gtlock = std::iter::once("gtlock").chain(other.iter().copied()).map(OsString::from);
     let start: Vec<_> = gtlock.collect();

@@ -42,7 +42,7 @@ pub fn who_holds(target: &Target) -> String {
             Some(ahead) => format!("free, but behind {ahead} in line"),
             None => "held a moment ago, free now".to_owned(),
         },
-        Err(e) => format!("held, but who holds it cannot be seen: {e}"),
+        Err(e) => format!("held; the holder cannot be seen: {e}"),
     }
 }
 

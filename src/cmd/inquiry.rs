@@ -1,7 +1,7 @@
 //! A question about processes, asked beside the acquisition.
 //!
-//! The answer comes from `/proc`, where a process can keep its reader waiting: to read a command line is to read
-//! the process's memory, which may be on a dead mount. So a thread of its own reads, and nobody waits for it long.
+//! The answer comes from `/proc`, where a process can make its reader wait: reading a command line reads the process's
+//! memory, which may be on a dead mount. So another thread reads, and nobody waits for it long.
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::sys;
 
-/// How long an answer is waited for. Most come within a few milliseconds.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long to wait for an answer. Most come within a few milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 
 /// Enough for a look at `/proc`.
 const STACK: usize = 256 << 10;
@@ -21,21 +21,21 @@ pub struct Inquiry<T> {
     answer: Receiver<T>,
 }
 
-/// What has come of a question.
+/// The state of a question.
 pub enum Answer<T> {
-    /// This.
+    /// The answer.
     Known(T),
-    /// Nothing so far.
+    /// No answer yet.
     Pending,
-    /// Nothing within the time that is worth a wait. It may come later.
+    /// No answer in time. It may come later.
     Late,
 }
 
 impl<T: Send + 'static> Inquiry<T> {
-    /// Has a question answered.
+    /// Asks a question.
     pub fn new(answer: impl FnOnce() -> T + Send + 'static) -> Self {
         let (send, receive) = mpsc::channel();
-        // Where no thread is to be had the answer is late for ever.
+        // Without a thread the answer never comes.
         let thread = thread::Builder::new().name("gtlock-inquiry".into()).stack_size(STACK);
         let _ = sys::start_quietly(|| {
             thread.spawn(move || {
@@ -47,19 +47,19 @@ impl<T: Send + 'static> Inquiry<T> {
 
     /// The answer, waited for.
     pub fn wait(&self) -> Option<T> {
-        self.wait_for(PATIENCE)
+        self.wait_for(ANSWER_WITHIN)
     }
 
-    /// The answer, waited for so long from the question on.
-    pub fn wait_for(&self, patience: Duration) -> Option<T> {
-        self.answer.recv_timeout(patience.saturating_sub(self.asked.elapsed())).ok()
+    /// The answer, waited for this long, counted from the question.
+    pub fn wait_for(&self, time: Duration) -> Option<T> {
+        self.answer.recv_timeout(time.saturating_sub(self.asked.elapsed())).ok()
     }
 
     /// The answer, if it is there.
     pub fn poll(&self) -> Answer<T> {
         match self.answer.recv_timeout(Duration::ZERO) {
             Ok(answer) => Answer::Known(answer),
-            Err(RecvTimeoutError::Timeout) if self.asked.elapsed() < PATIENCE => Answer::Pending,
+            Err(RecvTimeoutError::Timeout) if self.asked.elapsed() < ANSWER_WITHIN => Answer::Pending,
             Err(_) => Answer::Late,
         }
     }

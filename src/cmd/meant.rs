@@ -1,4 +1,4 @@
-//! The command line that was meant by one that gtlock does not accept. clap reads both.
+//! Guesses which command line was meant by one that gtlock does not accept. clap parses both.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn is_number(word: &OsStr) -> bool {
     word.to_str().is_some_and(|word| word.parse::<u16>().is_ok())
 }
 
-/// Whether a word is a command that is found, and no file here.
+/// Whether a word is a command in PATH, and not a file here.
 fn is_command(word: &OsStr) -> bool {
     let is_word = !word.is_empty() && !word.as_encoded_bytes().contains(&b'/') && !Path::new(word).exists();
     is_word && sys::is_command(word)
@@ -36,7 +36,7 @@ pub fn is_accepted(words: &[OsString]) -> bool {
     Cli::read(words).is_ok()
 }
 
-/// A command line that gtlock accepts, and that means what these words mean to flock(1) or were to mean here.
+/// A command line that gtlock accepts, and that means what these words mean to flock(1) or should mean here.
 #[must_use]
 pub fn meant(words: &[OsString]) -> Option<Vec<OsString>> {
     let meant = moved(words).or_else(|| doubled(words)).or_else(|| read(words)).or_else(|| status(words));
@@ -72,7 +72,7 @@ fn status(words: &[OsString]) -> Option<Vec<OsString>> {
     options.then(|| [&["gtlock".into(), "status".into()], &words[1..]].concat())
 }
 
-/// flock(1)'s options, beside those that it shares with gtlock.
+/// flock(1)'s options, with those that it shares with gtlock.
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line are independent bools")]
 struct Flock {
@@ -94,8 +94,8 @@ struct Flock {
     command: Vec<OsString>,
 }
 
-/// The words read by flock(1)'s rules: options, a file, the command. Where a file is given as an option, the first
-/// word begins the command.
+/// The words, parsed by flock(1)'s rules: options, a file, the command. If an option names a file, the first word begins
+/// the command.
 fn read(words: &[OsString]) -> Option<Vec<OsString>> {
     let subcommand = words.get(1)?.to_str().filter(|word| LOCKING.contains(word));
     let words = &words[if subcommand.is_some() { 2 } else { 1 }..];
@@ -115,7 +115,7 @@ fn read(words: &[OsString]) -> Option<Vec<OsString>> {
         (flock, options, file) = parse(Command::new("flock").arg(first))?;
     }
     let mut files: Vec<_> = file.into_iter().collect();
-    // Of several words before the --, all are files.
+    // All words before the -- are files.
     if subcommand.is_some()
         && let Some(dashes) = flock.command.iter().position(|word| word == "--")
     {

@@ -13,23 +13,23 @@ use crate::lock::{Guard, Kind, Target, Waiting};
 use crate::sys::{self, Event, FileId};
 
 /// How long a wait lasts before a line is printed about it; with `-v` that happens at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LINE_AFTER: Duration = Duration::from_secs(2);
 
-/// The same on a terminal, where the line is live and goes away again; with `-v`, a line that stays.
-const PATIENCE_ON_TERMINAL: Duration = Duration::from_millis(100);
+/// The same on a terminal, where the line is live and removed later; with `-v`, a line that stays.
+const LIVE_LINE_AFTER: Duration = Duration::from_millis(100);
 
-/// How often the live line is brought up to date.
+/// How often the live line is updated.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// How often to see whether there is an answer to who holds a lock.
+/// How often to check for the answer to who holds a lock.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// The answer where none came in time.
-const UNKNOWN: &str = "held, but who holds it cannot be found out in time";
+/// The answer if none came in time.
+const UNKNOWN: &str = "held; the holder could not be found in time";
 
-/// Prints on standard error what becomes of locks, as much as the options ask for. What is held or waited for is
-/// kept from nothing by it: who holds a lock is found out on another thread, and a line about a wait is printed
-/// only while that takes no wait itself. A terminal may be stopped (Ctrl-S), a pipe full.
+/// Prints on standard error what becomes of locks, as much as the options ask for. It holds up neither a command nor a
+/// wait: another thread finds out who holds a lock, and a line about a wait is printed only if that does not block.
+/// A terminal may be stopped (Ctrl-S), a pipe full.
 pub struct Narrator {
     quiet: bool,
     verbose: bool,
@@ -39,7 +39,7 @@ pub struct Narrator {
     live: Option<ProgressBar>,
 }
 
-/// How long an answer is worth a wait once nobody waits for this process's locks.
+/// How long to wait for an answer when nobody waits for this process's locks.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 
 impl Narrator {
@@ -51,20 +51,20 @@ impl Narrator {
         Self { quiet, verbose, on_terminal, started: Instant::now(), asked: None, live: None }
     }
 
-    /// Prints a line about a wait; returns when to be asked again.
+    /// Prints a line about a wait; returns when to call this again.
     pub fn waits(&mut self, waiting: Waiting<'_>) -> Option<Duration> {
         let Waiting { target, elapsed } = waiting;
         if self.quiet {
             return None;
         }
         let is_live = self.on_terminal && !self.verbose && sys::is_in_foreground();
-        let patience = match (self.verbose, is_live) {
+        let line_after = match (self.verbose, is_live) {
             (true, _) => Duration::ZERO,
-            (false, true) => PATIENCE_ON_TERMINAL,
-            (false, false) => PATIENCE,
+            (false, true) => LIVE_LINE_AFTER,
+            (false, false) => LINE_AFTER,
         };
-        if elapsed < patience {
-            return Some(patience.saturating_sub(elapsed));
+        if elapsed < line_after {
+            return Some(line_after.saturating_sub(elapsed));
         }
         if !sys::stderr_is_ready() || (self.live.is_some() && !is_live) {
             return Some(REFRESH);
@@ -102,7 +102,7 @@ impl Narrator {
         }
     }
 
-    /// Prints that so many others wait already.
+    /// Prints that enough others wait already.
     pub fn crowded(&mut self, target: &Target, max_waiters: u32) {
         self.end_live_line();
         if !self.quiet {
@@ -110,7 +110,7 @@ impl Narrator {
                 1 => "1 other waits".to_owned(),
                 others => format!("{others} others wait"),
             };
-            report::say(&format!("{}: not waited for: {waiting} already (--max-waiters)", shown(target)));
+            report::say(&format!("{}: busy: {waiting} already (--max-waiters)", shown(target)));
         }
     }
 
@@ -127,7 +127,10 @@ impl Narrator {
     pub fn locked(&mut self, guard: &Guard) {
         self.end_live_line();
         if self.verbose {
-            let took = report::duration(self.started.elapsed());
+            let took = match self.started.elapsed() {
+                waited if waited < Duration::from_millis(1) => "at once".to_owned(),
+                waited => format!("after {}", report::duration(waited)),
+            };
             for locked in guard.locks() {
                 let purpose = holders::purpose(locked.target().mode());
                 let unrecorded = match locked.unrecorded() {
@@ -135,15 +138,12 @@ impl Narrator {
                     None => String::new(),
                 };
                 let absent = absent(locked.target());
-                say(&format!(
-                    "{}: locked for {purpose} after {took}{absent}{unrecorded}",
-                    shown(locked.target())
-                ));
+                say(&format!("{}: locked for {purpose} {took}{absent}{unrecorded}", shown(locked.target())));
             }
         }
     }
 
-    /// Says what happens while a command runs: errors all of it.
+    /// Prints what happens while a command runs: all of it errors.
     pub fn happens(event: &Event) {
         match event {
             Event::Overdue(limit) => {
@@ -156,7 +156,7 @@ impl Narrator {
         }
     }
 
-    /// Says who holds the locks of a command that was cut off; if nobody, how long they were held.
+    /// Prints who holds the locks of a command that was cut off; if nobody, how long they were held.
     pub fn left(&self, targets: &[(Target, FileId)], held: Duration) {
         if self.quiet {
             return;
@@ -190,25 +190,25 @@ impl Narrator {
     }
 }
 
-/// Says what is not worth a wait: to be held up here would be to hold a lock without running its command.
+/// Prints what is not worth a wait: waiting here would hold a lock without running its command.
 fn say(message: &str) {
     if sys::stderr_is_ready() {
         report::say(message);
     }
 }
 
-/// Says of a data file that does not exist, which may be one that was meant otherwise.
+/// Mentions a data file that does not exist: its name may be a mistake.
 fn absent(target: &Target) -> &'static str {
     let data = target.data();
     let has = |c: char| data.as_os_str().to_string_lossy().contains(c);
     match target.kind() {
         Kind::LockFile if data.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound) => {
             if has('*') || has('?') {
-                ", though there is no such file (a shell replaces * and ? only outside of quotes)"
+                "; there is no such file (a shell replaces * and ? only outside of quotes)"
             } else if has(',') {
-                ", though there is no such file (each file has an option of its own)"
+                "; there is no such file (each file needs an option of its own)"
             } else {
-                ", though there is no such file"
+                "; there is no such file"
             }
         }
         _ => "",

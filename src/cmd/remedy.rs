@@ -9,7 +9,7 @@ use crate::escape::{Escaped, quoted};
 use crate::exit::Exit;
 use crate::sys;
 
-/// What a shell does by itself, which shells do, and what is missing after it in a script.
+/// Builtins and keywords of shells: the words, a shell that has them, and how a script goes on after them.
 const SHELLS_OWN: [(&[&str], &str, &str); 8] = [
     (&[".", "alias", "cd", "export", "set", "trap", "ulimit", "umask", "unalias", "unset"], "sh", " && ..."),
     (&["declare", "local", "popd", "pushd", "shopt", "source", "typeset"], "bash", " && ..."),
@@ -54,7 +54,7 @@ const VARIABLE: &str = "; a shell replaces $ only outside of single quotes";
 /// Words in the middle of what a shell reads.
 const SYNTAX: [&str; 9] = ["do", "done", "elif", "else", "esac", "fi", "in", "then", "}"];
 
-/// How gtlock ends when a command could not be run, and what it says: the error, and what to type instead.
+/// The exit status and the message for a command that could not be run: the error, and what to type instead.
 #[must_use]
 pub fn cannot_run(command: &[OsString], error: &std::io::Error) -> (Exit, String) {
     let program = &command[0];
@@ -108,14 +108,14 @@ fn one_word(command: &[OsString]) -> Option<String> {
     }
     let words = line.split_whitespace().map(OsString::from).chain(command[1..].iter().cloned());
     let words = shown(&words.collect::<Vec<_>>());
-    Some(format!("; give the words apart, -- {words}, or to a shell, {shell}"))
+    Some(format!("; give the words separately, -- {words}, or use a shell, {shell}"))
 }
 
 fn in_shell(shell: &str, script: &str) -> String {
     format!("-- {shell} -c {}", shown(&[script]))
 }
 
-/// The shell that does this by itself, and what is missing after it in a script.
+/// The shell that has this builtin or keyword, and how a script goes on after it.
 fn shells_own(word: &str) -> Option<(&'static str, &'static str)> {
     let (_, shell, rest) = SHELLS_OWN.iter().find(|(own, ..)| own.contains(&word))?;
     Some((shell, rest))
@@ -125,7 +125,7 @@ fn shown(words: &[impl AsRef<OsStr>]) -> String {
     quoted(words).unwrap_or_else(|| "...".to_owned())
 }
 
-/// For a command that is no path, and not in PATH.
+/// For a command that is not a path, and not in PATH.
 fn no_such_word(command: &[OsString]) -> String {
     let Some(program) = command[0].to_str() else { return String::new() };
     if program.is_empty() {
@@ -156,7 +156,7 @@ fn no_such_word(command: &[OsString]) -> String {
     " in PATH; an alias or a function of your shell is not a command".to_owned()
 }
 
-/// A command of the shell's as it is typed. Between `[[` and `]]`, quotes would change what it means.
+/// A builtin or keyword with its words. Between `[[` and `]]`, quotes would change the meaning.
 fn script(program: &str, command: &[OsString]) -> String {
     let is_plain = |word: &OsString| !word.as_encoded_bytes().iter().any(|b| b" \t\n'\"\\$`;".contains(b));
     let quoted = |word: &OsString| match program {
@@ -175,7 +175,7 @@ fn is_assignment(word: &str) -> bool {
     }
 }
 
-/// For a path at which there is nothing.
+/// For a path that does not exist.
 fn no_such_path(path: &Path) -> String {
     if path.is_symlink() {
         return "; it is a symbolic link that leads nowhere".to_owned();
@@ -203,7 +203,8 @@ fn shebang(path: &Path) -> Option<String> {
 fn interpreter(path: &Path) -> String {
     match shebang(path) {
         Some(line) if line.ends_with('\r') => {
-            "; its first line ends in a carriage return, as on Windows: remove those of the file".to_owned()
+            "; its first line ends in a carriage return, as on Windows: remove the carriage returns"
+                .to_owned()
         }
         Some(line) => format!(": {}", Escaped::new(line.split_whitespace().next().unwrap_or_default())),
         None => String::new(),

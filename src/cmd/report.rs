@@ -1,14 +1,14 @@
-//! What is said to people: one line on standard error, after `gtlock: `.
+//! Messages for people: one line on standard error, after `gtlock: `.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use crate::exit::Exit;
 
-/// Where it failed, for an error of writing to it.
+/// Where an error of writing to it happened.
 pub const STDOUT: &str = "standard output";
 
-/// Says something on standard error. That nobody listens there is no reason to fail.
+/// Prints a message on standard error. It is no error if nobody reads it.
 pub fn say(message: &str) {
     // In one write, so that lines of several gtlocks do not mix.
     let _ = io::stderr().write_all(format!("gtlock: {message}\n").as_bytes());
@@ -33,14 +33,13 @@ pub fn printed(result: io::Result<()>) -> Exit {
     }
 }
 
-/// How long ago something was, as people say it.
+/// How long ago something was, for people.
 #[must_use]
 pub fn age(since: SystemTime) -> String {
     duration(since.elapsed().unwrap_or_default())
 }
 
-/// A duration as people say it: in milliseconds below one second, to the tenth of a second below ten, then to the
-/// second.
+/// A duration for people: in milliseconds below one second, to the tenth of a second below ten, then to the second.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     match (duration.as_secs(), duration.as_millis()) {

@@ -1,4 +1,4 @@
-//! `gtlock run` and `gtlock try`, which is `run` that never waits.
+//! `gtlock run`, and `gtlock try`, which never waits.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,10 +19,10 @@ use crate::history::Outcome;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
 use crate::sys::{self, Ended, Incoming, Launch, Limit, Streams};
 
-/// A variable that is longer, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
+/// A longer variable, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
 
-/// The variable that gives a command its slots: their numbers, in order, apart by spaces.
+/// The variable that gives a command its slots: their numbers, in order, separated by spaces.
 const SLOT_VARIABLE: &str = "GTLOCK_SLOT";
 
 /// Runs a command under locks.
@@ -60,7 +60,7 @@ pub fn try_run(args: &TryArgs) -> anyhow::Result<Exit> {
 fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
-    // Each once: a later entry takes the place of an earlier one.
+    // Each once: a later entry replaces an earlier one.
     let descriptors = args.read_fd.iter().map(|&fd| (fd, Mode::Shared));
     let descriptors: BTreeMap<_, _> =
         descriptors.chain(args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
@@ -68,7 +68,7 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {
         let file = open_descriptor(fd)?;
-        // A lock that the caller has already is not weakened for a command, nor ended with it.
+        // A lock that the caller holds already is neither weakened for a command nor released with it.
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
@@ -97,7 +97,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         Err(refused) => return Ok(refused),
     };
     if command.is_empty() {
-        guard.leave_descriptors(); // for the caller; of files it was asked only whether they are free
+        guard.leave_descriptors(); // for the caller; files were only tested
         journal.left_to_caller();
         drop(guard);
         journal.write(None);
@@ -127,7 +127,7 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
     exit
 }
 
-/// What becomes of the locks of a command that has ended.
+/// What happens to the locks of a command that has ended.
 pub(super) fn outcome(ended: &io::Result<Ended>, is_left: bool) -> Outcome {
     match ended {
         Ok(Ended::Overdue) => Outcome::Ended,
@@ -136,7 +136,7 @@ pub(super) fn outcome(ended: &io::Result<Ended>, is_left: bool) -> Outcome {
     }
 }
 
-/// What is said of a lock file that did not stay at its path while it was locked.
+/// The message for a lock file that did not stay at its path while it was locked.
 pub(super) const LOCK_REPLACED: &str = "the lock file was unlinked or replaced while it was locked, so that others may have held the lock too; \
      find out which program removes lock files (gtlock clean is safe)";
 
@@ -176,8 +176,8 @@ pub(super) fn acquire(
     Ok(Ok(guard))
 }
 
-/// Releases locks, or leaves them to what a command was running when it was cut off, which may still be writing: then
-/// they last as long as what it inherited. Returns the lock files that did not stay at their paths.
+/// Releases locks. If a command was cut off, what it was running may still be writing, so the locks are left to that, and
+/// last until it ends. Returns the lock files that did not stay at their paths.
 pub(super) fn release(
     mut guard: Guard,
     is_left: bool,
@@ -191,7 +191,7 @@ pub(super) fn release(
         guard.leave();
     }
     let replaced = guard.release();
-    // Not before: a release that is cut off would leave the lock to what inherited it.
+    // Not earlier: if the release is cut off, the lock stays with the processes that inherited it.
     if let Some(signals) = signals {
         signals.let_through();
     }
@@ -247,7 +247,7 @@ fn execute(
     })
 }
 
-/// What a command finds in its environment: which locks are held around it, and which slots it has, if any.
+/// The variables for a command: the locks around it, and its slots, if any.
 pub(super) fn variables(guard: &Guard) -> Vec<(&'static str, OsString)> {
     let mut variables = vec![(HELD_VARIABLE, guard.held_variable())];
     let slots: Vec<_> = guard.slots().map(|slot| slot.to_string()).collect();
@@ -277,7 +277,7 @@ pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
     args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
-/// The exit status for how a command ended, once the locks are released: it says what there is to say about that.
+/// The exit status for how a command ended, once the locks are released. Prints why it could not be run.
 pub fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Result<Exit> {
     let name = Escaped::new(&command[0]);
     match ended {
@@ -288,7 +288,7 @@ pub fn conclude(ended: io::Result<Ended>, command: &[OsString]) -> anyhow::Resul
             let error = io::Error::from_raw_os_error(error);
             Err(error).with_context(|| format!("{name}: was started, but cannot be waited for"))
         }
-        // Not the command's fault: there was no process to be had, or no descriptor.
+        // Not the command's fault: there was no process, or no descriptor, left.
         Err(e) if matches!(e.kind(), ErrorKind::OutOfMemory | ErrorKind::WouldBlock | ErrorKind::Other) => {
             Err(e).with_context(|| format!("{name}: cannot start a process"))
         }

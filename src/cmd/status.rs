@@ -31,7 +31,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
             Err(e) => errors.push(e),
         }
     }
-    // One that was named comes before the same one found in a directory.
+    // A named lock comes before the same one found in a directory.
     asked.sort_by(|a, b| (&a.lock, a.listed).cmp(&(&b.lock, b.listed)));
     asked.dedup_by(|a, b| a.lock == b.lock);
     let in_question: Vec<_> = asked.iter().map(|asked| (asked.lock.as_path(), asked.kind)).collect();
@@ -40,7 +40,7 @@ pub fn status(args: &StatusArgs) -> anyhow::Result<Exit> {
     for (Asked { lock, listed, .. }, found) in asked.into_iter().zip(found) {
         match found {
             Ok(Some(inspection)) => locks.push(Shown { lock, inspection }),
-            Ok(None) if listed => {} // `clean` has removed it since
+            Ok(None) if listed => {} // removed since, by `clean`
             Ok(None) => locks.push(Shown { lock, inspection: FREE }),
             Err(e) => errors.push(e),
         }

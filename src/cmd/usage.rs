@@ -1,4 +1,4 @@
-//! What clap refuses: one line with the mistake and what to type, and the usage for a person at a terminal.
+//! Answers a wrong command line: one line with the mistake and what to type, and on a terminal the usage.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -12,7 +12,7 @@ use crate::cli::{Cli, is_time};
 use crate::escape::{Escaped, quoted};
 use crate::exit::Exit;
 
-/// The options with a time. It may be negative, so clap takes the next word for it, whatever that is.
+/// The options whose time may be negative: clap takes any next word for it.
 const TIMES: [&str; 2] = ["--timeout", "--retry-delay"];
 
 /// The options whose value need not be text.
@@ -49,7 +49,7 @@ pub fn refuse(error: &clap::Error, words: &[OsString]) -> Exit {
     Exit::Failure
 }
 
-/// What is wrong, in one line.
+/// The mistake, in one line.
 fn problem(error: &clap::Error, remedy: Option<&Remedy>, words: &[OsString]) -> String {
     let argument = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(argument)) => Some(argument),
@@ -86,7 +86,7 @@ fn as_clap_has_it(error: &clap::Error, remedy: Option<&Remedy>) -> String {
     }
 }
 
-/// What is not text, though it had to be.
+/// The value that is not text and should be.
 fn not_text(words: &[OsString]) -> Option<String> {
     let is_text = |word: &OsString| word.to_str().is_some();
     let options = words.iter().take_while(|&word| word != "--");
@@ -100,7 +100,7 @@ fn not_text(words: &[OsString]) -> Option<String> {
     Some(format!("{option} needs text in UTF-8, which '{value}' is not"))
 }
 
-/// What it means that an argument is missing; clap shows them as `<FILTER>...`.
+/// The message for a missing argument; clap shows it as `<FILTER>...`.
 fn lacks(argument: &str) -> Option<&'static str> {
     match argument {
         "<FILE>" => Some("no file named; use gtlock update FILE -- FILTER"),
@@ -112,7 +112,7 @@ fn lacks(argument: &str) -> Option<&'static str> {
     }
 }
 
-/// What an option without its value needs; clap shows the option as `--write <FILE>`.
+/// The message for an option without its value; clap shows the option as `--write <FILE>`.
 fn needs(option: &str) -> Option<String> {
     let (name, value) = option.split_once(' ')?;
     let value = match value.trim_matches(['<', '>', '[', ']']) {
@@ -133,7 +133,7 @@ fn needs(option: &str) -> Option<String> {
     Some(format!("{name} needs {value}"))
 }
 
-/// An option in place of a time, or a time in several words.
+/// An option where a time should be, or a time in several words.
 fn time_in_pieces(words: &[OsString]) -> Option<(String, Option<Remedy>)> {
     let words = words.iter().map(|word| word.to_str()).collect::<Option<Vec<_>>>()?;
     let end = words.iter().position(|&word| word == "--").unwrap_or(words.len());

@@ -10,7 +10,7 @@ use std::thread;
 use super::{Error, Mode, flock, record, spot};
 use crate::sys::{self, Missing, places};
 
-/// A thread is not worth its start for fewer lock files.
+/// For fewer lock files a thread costs more than it gains.
 const MIN_PER_THREAD: usize = 1000;
 
 /// A directory to clean.
@@ -18,14 +18,14 @@ const MIN_PER_THREAD: usize = 1000;
 pub enum LockDir<'a> {
     /// One that gtlock made beside some data: it must be named `.gastown/locks`.
     Default(&'a Path),
-    /// The same, found below this directory, from which no symbolic link is followed.
+    /// The same, found in a search that follows no symbolic links.
     Found {
         /// The directory that was searched.
         root: &'a Path,
-        /// What was found, with the path of `root` in front.
+        /// The directory that was found; its path starts with `root`.
         path: &'a Path,
     },
-    /// One that was chosen for locks and that holds nothing else by the name of `*.lock`.
+    /// One that the caller chose for locks: every `*.lock` in it is a lock file.
     Chosen(&'a Path),
 }
 
@@ -65,23 +65,23 @@ pub enum Reason {
     Held,
     /// It is not a regular file with one name that holds a record or nothing.
     NotALockFile,
-    /// It belongs to another user, and its directory is sticky: only he may remove it.
+    /// It belongs to another user, and its directory is sticky: only that user may remove it.
     NotOurs,
 }
 
 /// Removes every lock file in a directory that nobody holds. A directory that does not exist has none.
 ///
-/// Each is unlinked while its lock is held, and every acquirer checks, once it has the lock, that the
-/// path still names the file it locked: so nobody ends up with a lock on a file that others cannot find.
+/// Each is unlinked while its lock is held. Every process that acquires a lock then checks that the path still names
+/// the file it locked, so nobody ends up with a lock on a file that others cannot find.
 ///
 /// # Errors
 ///
-/// [`Error::Invalid`] if the directory is not a lock directory, [`Error::Io`] if it cannot be read. What
-/// goes wrong with a single file is in [`Cleaned::errors`], and the rest is still done.
+/// [`Error::Invalid`] if the directory is not a lock directory, [`Error::Io`] if it cannot be read. Errors of single
+/// files are in [`Cleaned::errors`], and the rest is still done.
 pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let (LockDir::Default(named) | LockDir::Found { path: named, .. } | LockDir::Chosen(named)) = dir;
     let fail = |e| Error::io(named, e);
-    // From here on nothing goes by a path: whatever comes to be in the place of this directory is not touched.
+    // From here on everything goes through this descriptor: if the directory is replaced, the new one is not touched.
     let is_default = !matches!(dir, LockDir::Chosen(_));
     let opened = match dir {
         LockDir::Found { root, path } => {
@@ -101,7 +101,7 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;
     let entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
-    // Most of the work is the kernel's, and most of that can go on side by side.
+    // The kernel does most of the work, and can do most of that in parallel.
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let share = entries.len().div_ceil(cores).max(MIN_PER_THREAD);
     let (first, rest) = entries.split_at(share.min(entries.len()));
@@ -109,7 +109,7 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     let mut cleaned = thread::scope(|scope| {
         let start = |entries| {
             let started = thread::Builder::new().spawn_scoped(scope, move || work(entries));
-            started.map_err(|_| entries) // no thread to be had
+            started.map_err(|_| entries) // no thread could be started
         };
         let others: Vec<_> = rest.chunks(share).map(start).collect();
         let mut cleaned = work(first);
@@ -154,7 +154,7 @@ fn clean_all(dir: &sys::Dir, entries: &[sys::Entry], named: &Path, action: Actio
     cleaned
 }
 
-/// Whether a file of this name in a lock directory is a lock, or a gate, which earlier versions left.
+/// Whether the name is that of a lock file, or of a gate, which earlier versions left.
 #[must_use]
 pub fn is_lock_name(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
@@ -174,7 +174,7 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
         return Ok(Verdict::Kept(Reason::NotALockFile)); // a device is not even opened
     }
     let Some(file) = found(dir.open_lock(name.as_ref(), Missing::Leave))? else { return Ok(Verdict::Gone) };
-    // Somebody waits for it, or locks it in another way, which does not exclude ours.
+    // Somebody waits for it, or holds another kind of lock on it, which does not exclude ours.
     if places::is_locked(&file) {
         return Ok(Verdict::Kept(Reason::Held));
     }
@@ -185,7 +185,7 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
     if dir.stat_in(name.as_ref())?.is_none_or(|there| there.id != stat.id) {
         return Ok(Verdict::Gone);
     }
-    // Its content is looked at under the lock, since a holder may write to it.
+    // Its content is read under the lock, since a holder may write to it.
     let has_other_content = stat.may_have_record && !record::is_there(&file, path)?;
     if !stat.is_file || stat.links != 1 || has_other_content {
         return Ok(Verdict::Kept(Reason::NotALockFile));
@@ -197,5 +197,5 @@ fn clean_one(dir: &sys::Dir, entry: &sys::Entry, path: &Path, action: Action) ->
             removed => removed?,
         };
     }
-    Ok(Verdict::Removed) // and only now the lock goes, with the file
+    Ok(Verdict::Removed) // only now the lock is released, with the file
 }

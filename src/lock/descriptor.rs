@@ -15,7 +15,7 @@ pub fn open(descriptor: &Descriptor) -> Result<(Target, LockFile), Error> {
     Ok((Target::new(name.clone(), name, descriptor.mode, Kind::Descriptor(file.id)), file))
 }
 
-/// What is to become of the lock on a target: the caller may have had it before.
+/// What happens to the lock when the guard is dropped: the caller may have held it before.
 pub fn on_drop(target: &Target, file: &LockFile) -> OnDrop {
     let before = match target.kind() {
         Kind::Descriptor(_) => sys::lock_on(&file.file),
@@ -28,9 +28,9 @@ pub fn on_drop(target: &Target, file: &LockFile) -> OnDrop {
     }
 }
 
-/// Whether the guard locks the file of a descriptor already, in a mode that nobody else could have beside it.
+/// Whether the guard locks the file of a descriptor already, in a mode that excludes everybody else.
 ///
-/// Only through the same open file description: through any other the request would wait for itself, which is an error.
+/// Through the same open file description only: through another the request would wait for itself, which is an error.
 pub fn is_covered(target: &Target, file: &LockFile, guard: &Guard) -> Result<bool, Error> {
     let conflicts = guard.locks().any(|locked| {
         locked.file_id() == file.id && locked.target().mode().max(target.mode()) == Mode::Exclusive
@@ -43,6 +43,6 @@ pub fn is_covered(target: &Target, file: &LockFile, guard: &Guard) -> Result<boo
     }
     Err(Error::invalid(
         Path::new(target.data()),
-        "is open on a file that this same request locks already; name it once",
+        "is open on a file that this request locks already; name it once",
     ))
 }

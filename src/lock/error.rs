@@ -9,32 +9,32 @@ use super::request::Target;
 use crate::escape::Escaped;
 use crate::sys::{self, Dir};
 
-/// How often an attempt is made again, without any wait, because a file was replaced. One replaced that often between
-/// two system calls means a file system without stable inode numbers.
+/// How many times to retry, without a wait, when a file was replaced. A file that is replaced so often between two
+/// system calls is on a file system without stable inode numbers.
 pub const MAX_REPLACED: u32 = 100;
 
 /// Why a lock was not obtained. Only [`Busy`](Error::Busy), [`TimedOut`](Error::TimedOut) and
-/// [`Crowded`](Error::Crowded) mean that somebody else holds it; every other failure is reported as what it is.
+/// [`Crowded`](Error::Crowded) mean that somebody else holds it; every other failure has its own error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Another process holds a conflicting lock, and the request was not to wait.
+    /// Another process holds a conflicting lock, and the request does not wait.
     #[error("{}: busy: locked by another process", Escaped::new(.0.data()))]
     Busy(Target),
 
-    /// Another process still held a conflicting lock when the timeout had passed.
+    /// Another process still held a conflicting lock after the timeout.
     #[error("{}: timed out after {}: locked by another process", Escaped::new(.target.data()),
         humantime::format_duration(round(*waited)))]
     TimedOut {
         /// The lock that was not obtained.
         target: Target,
-        /// How long was waited for all the locks of the request together.
+        /// How long the request waited, for all its locks together.
         waited: Duration,
     },
 
-    /// Another process holds a conflicting lock, and so many others wait for it already as the request
+    /// Another process holds a conflicting lock, and as many others wait for it already as the request
     /// [allows](super::Request::max_waiters).
-    #[error("{}: {} already, and no more are to", Escaped::new(.target.data()), waiting(*.max_waiters))]
+    #[error("{}: {} already, and no more may", Escaped::new(.target.data()), waiting(*.max_waiters))]
     Crowded {
         /// The lock that was not obtained.
         target: Target,
@@ -42,13 +42,13 @@ pub enum Error {
         max_waiters: u32,
     },
 
-    /// The lock is held around this request: to wait for it would be to wait for ever.
-    #[error("{}: already locked by {by}; waiting for it would never end: \
+    /// The lock is held around this request, which would wait for ever.
+    #[error("{}: already locked by {by}; waiting would never end: \
         drop the inner lock, or lock another file", Escaped::new(.target.data()))]
     AlreadyLocked {
         /// The lock that is held.
         target: Target,
-        /// By whom.
+        /// Who holds it.
         by: HeldBy,
     },
 
@@ -74,28 +74,28 @@ pub enum Error {
     Io {
         /// The path it was refused for.
         path: PathBuf,
-        /// What the system said. In the message already, hence not the `source`: whoever prints the chain
-        /// would print it twice.
+        /// The system's error. The message has it already, so it is not the `source`: a printed chain of errors
+        /// would show it twice.
         error: io::Error,
     },
 }
 
-/// Who holds a lock around a request, so that to wait for it would be to wait for ever.
+/// Who holds a lock around a request, which would wait for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeldBy {
     /// A gtlock that runs this process, or an ancestor of it.
     Ancestor(u32),
-    /// An open file description that was inherited; nobody who took the lock through it is left to release it.
+    /// An inherited open file description; the process that took the lock through it is gone, and cannot release it.
     Descriptor,
-    /// The thread that asks.
+    /// The thread of the request.
     ThisThread,
 }
 
 impl fmt::Display for HeldBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ancestor(pid) => write!(f, "process {pid}, inside which this runs"),
-            Self::Descriptor => f.write_str("an inherited descriptor, inside which this runs"),
+            Self::Ancestor(pid) => write!(f, "process {pid}, an ancestor of this one"),
+            Self::Descriptor => f.write_str("an inherited descriptor"),
             Self::ThisThread => f.write_str("this thread itself"),
         }
     }
@@ -116,7 +116,7 @@ pub fn waiting(others: u32) -> String {
     if others == 1 { "1 other waits".to_owned() } else { format!("{others} others wait") }
 }
 
-/// To the millisecond, which is as much as a reader wants.
+/// Rounds to the millisecond, which is enough for people.
 fn round(duration: Duration) -> Duration {
     Duration::from_millis(duration.as_millis().try_into().unwrap_or(u64::MAX))
 }
@@ -129,7 +129,7 @@ pub fn foreign(lock: &Path) -> Error {
     )
 }
 
-/// The error for something at a lock path that is no regular file.
+/// The error for something at the path of a lock file that is not a regular file.
 pub fn not_a_lock_file(dir: &Dir, file: &Path, lock: &Path) -> Option<Error> {
     let kind = dir.non_regular_kind(file)?;
     Some(Error::invalid(
@@ -154,7 +154,7 @@ pub fn leads_nowhere(link: &Path) -> Error {
     Error::invalid(link, "is a symbolic link that leads nowhere; remove it, or choose another --lock-dir")
 }
 
-/// The error for something that this user may not make in a directory.
+/// The error for something that this user may not create in a directory.
 pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     if error.raw_os_error().is_none() {
         return Error::io(path, error); // a link that gtlock itself does not follow
@@ -166,14 +166,14 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     match (error.kind(), dir.owner()) {
         (io::ErrorKind::ReadOnlyFilesystem, _) => Error::invalid(
             path,
-            "cannot be made on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
+            "cannot be created on a read-only file system; keep the locks elsewhere with --lock-dir, or lock the \
              file itself with --direct",
         ),
         (io::ErrorKind::PermissionDenied, Ok(owner)) => Error::invalid(
             path,
             format!(
-                "cannot be made: the directory belongs to user {owner} and this user may not write there; have it \
-                 made for all with install -d -m 1777 {}, or choose another --lock-dir",
+                "cannot be created: the directory belongs to user {owner}, and this user may not write there; let \
+                 that user run install -d -m 1777 {}, or choose another --lock-dir",
                 Escaped::new(locks)
             ),
         ),
@@ -181,7 +181,7 @@ pub fn not_allowed(path: &Path, error: io::Error, dir: &Dir) -> Error {
     }
 }
 
-/// The error for something that cannot be made in a file system of the kernel's own.
+/// The error for something that cannot be created in a file system of the kernel's own.
 pub fn in_virtual_directory(path: &Path) -> Error {
     let dir = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(path);
     let reason = format!(
@@ -191,14 +191,14 @@ pub fn in_virtual_directory(path: &Path) -> Error {
     Error::invalid(path, reason)
 }
 
-/// The error for something that is there and that this user may not open.
+/// The error for something that exists and that this user may not open.
 pub fn not_open(path: &Path, error: io::Error, owner: u32) -> Error {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Error::invalid(
             path,
             format!(
-                "belongs to user {owner} and may not be opened by this one; have it removed, or opened with chmod, or \
-                 choose another --lock-dir"
+                "belongs to user {owner}, and this user may not open it; let that user remove it or chmod it, or choose \
+                 another --lock-dir"
             ),
         ),
         _ => Error::io(path, error),
@@ -234,12 +234,13 @@ pub fn no_directory(locks: &Path) -> Error {
     Error::invalid(file, format!("is not a directory; {remedy} another --lock-dir"))
 }
 
-/// The error for bytes of a lock file that cannot be locked: by whom they had to be, and what to do where there are no such
+/// The error for bytes of a lock file that cannot be locked: what needs them, and what to do on a system without such
 /// locks.
-pub fn needs_places(error: io::Error, who: &str, elsewhere: &str) -> io::Error {
+pub fn needs_places(error: io::Error, what: &str, elsewhere: &str) -> io::Error {
     if sys::is_bad_descriptor(&error) {
         let why = format!(
-            "it may only be read, and {who} has to write to it: let this user write to it, or choose another --lock-dir"
+            "this user may only read it, and {what} needs write access: let this user write to it, or choose another \
+             --lock-dir"
         );
         io::Error::new(io::ErrorKind::PermissionDenied, why)
     } else if error.kind() == io::ErrorKind::Unsupported {

@@ -12,7 +12,7 @@ use super::spot::Spot;
 use super::{Kind, Target, record};
 use crate::sys::{self, FileId, Missing, Stat};
 
-/// An open file that may be locked: a lock file of ours or, where a file is locked itself, any.
+/// An open file that may be locked: a lock file of ours, or any file that is locked itself.
 #[derive(Debug)]
 pub struct LockFile {
     pub file: File,
@@ -30,7 +30,7 @@ impl LockFile {
         }
     }
 
-    /// Opens the file of a lock, made with its directory if need be.
+    /// Opens the file of a lock; creates it and its directory if they do not exist.
     pub fn create(mut spot: Spot, target: &Target) -> Result<Self, Error> {
         let mut opened = open(&spot, target.kind(), Missing::Make);
         if target.kind() == Kind::LockFile
@@ -60,7 +60,7 @@ impl LockFile {
         share().map_err(|e| Error::io(name, e))
     }
 
-    /// Opens the file once more, for writing too: some file systems want that for an exclusive lock.
+    /// Opens the file once more, for writing too: some file systems need that for an exclusive lock.
     pub fn reopen_for_writing(&mut self) -> io::Result<()> {
         let Some(Spot { dir: Some(dir), file, .. }) = &self.spot else {
             return Err(io::Error::other("it is not open for writing"));
@@ -73,8 +73,8 @@ impl LockFile {
     /// What is at the path now, if that is this file.
     ///
     /// The one check that exclusion rests on: `clean`, or anybody, may have unlinked the file between the open
-    /// and the lock, and a second holder may have made a new one. It is asked by path, as the next one will open it:
-    /// a directory on the way may have been replaced too.
+    /// and the lock, and a second holder may have created a new one. It looks at the path, as the next open will: a
+    /// directory on the way may have been replaced too.
     pub fn at_its_path(&self, target: &Target) -> Result<Option<Stat>, Error> {
         let fail = |e| Error::io(target.lock(), e);
         let there = match &self.spot {
@@ -85,8 +85,8 @@ impl LockFile {
         Ok(there.map_err(fail)?.filter(|there| there.id == self.id))
     }
 
-    /// Whether the file has gone from the directory that it was opened in: it was unlinked or replaced. A directory
-    /// that was moved has it still.
+    /// Whether the file is no longer in the directory that it was opened in: it was unlinked or replaced. If the
+    /// directory was moved, the file is still in it.
     pub fn was_replaced(&self) -> bool {
         let Some(Spot { dir: Some(dir), file, is_magic: false, .. }) = &self.spot else { return false };
         dir.stat_in(file).is_ok_and(|there| there.is_none_or(|there| there.id != self.id))
@@ -113,11 +113,11 @@ fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
     }
     let denied = |error: io::Error| {
         let way = spot.dir.as_ref().zip(spot.file.parent());
-        // What gtlock itself refuses, such as a link, says why already.
+        // gtlock's own refusals, of a link for example, explain themselves.
         let Some((dir, locks)) = way.filter(|_| error.raw_os_error().is_some()) else {
             return Error::io(lock, error);
         };
-        // The last on the way that can be seen is the one that refuses.
+        // The last part of the path that can be seen is the one that refuses.
         let mut on_the_way = lock.ancestors().zip(spot.file.ancestors());
         let refusing = on_the_way.find_map(|(path, file)| Some((path, dir.owner_in(file)?)));
         match (refusing, dir.open_in(locks)) {
@@ -129,7 +129,7 @@ fn explained(spot: &Spot, lock: &Path, kind: Kind, error: io::Error) -> Error {
     not_regular(spot, lock).unwrap_or_else(|| denied(error))
 }
 
-/// Refuses what is at a lock path but is no lock file of ours.
+/// Refuses anything at the path of a lock file that is not a lock file.
 fn validate(file: &File, spot: &Spot, stat: Stat, target: &Target) -> Result<(), Error> {
     let lock = target.lock();
     if target.kind() != Kind::LockFile {

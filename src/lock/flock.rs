@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use super::Mode;
 use crate::sys;
 
-/// How long a lock may be held in passing, by whoever only looks at it (`status`, `clean`): long enough to be
-/// scheduled and let go. A lock that can be taken within it counts as free.
+/// How long a process that only looks at a lock (`status`, `clean`) may hold it: long enough to be scheduled and to
+/// release it. A lock that becomes free within this time counts as free.
 pub const PASSING_LOOK: Duration = Duration::from_millis(50);
 
 /// Takes the lock if nobody holds a conflicting one; `false` if somebody does.
 ///
 /// A lock that this open file description already holds is converted by flock(2), and lost if that is refused;
-/// `LockFileEx` would add another to it. Only a caller's own descriptor, which Windows has not, may be so.
+/// `LockFileEx` would add another lock. Only a descriptor of the caller's can hold one; Windows has no such descriptors.
 pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
     let taken = match mode {
         Mode::Shared => fs2::FileExt::try_lock_shared(file),
@@ -30,8 +30,8 @@ pub fn try_lock(file: &File, mode: Mode) -> io::Result<bool> {
     }
 }
 
-/// Takes the lock in another mode than the one that it is held in, if nobody else holds a conflicting one; if
-/// `false`, it is not held at all any more. Others may have held it in between, as with flock(2)'s own way.
+/// Converts the lock to another mode, if nobody else holds a conflicting one. If `false`, the lock is lost. Others may
+/// have held it in between, as with a conversion by flock(2).
 pub fn try_convert(file: &File, mode: Mode) -> io::Result<bool> {
     unlock(file)?;
     try_lock(file, mode)
@@ -59,16 +59,16 @@ pub fn lock(file: &File, mode: Mode) -> io::Result<()> {
 }
 
 /// Whether a lock was refused because the file is not open for writing: where flock is emulated, as on NFS, an
-/// exclusive lock wants that.
+/// exclusive lock needs that.
 pub fn wants_writing(error: &io::Error, mode: Mode) -> bool {
     mode == Mode::Exclusive && sys::is_bad_descriptor(error)
 }
 
-/// Drops the lock for everyone who shares this open file description, children included.
+/// Releases the lock for all processes that share this open file description, children included.
 ///
 /// # Errors
 ///
-/// What the system said.
+/// The system's error.
 pub fn unlock(file: &File) -> io::Result<()> {
     fs2::FileExt::unlock(file)
 }

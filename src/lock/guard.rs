@@ -17,13 +17,12 @@ use crate::sys::{self, FileId, Stat};
 
 /// Locks that are held; dropping it releases them.
 ///
-/// It belongs to the thread and to the process that took it. In a process forked off, dropping the copy releases
-/// nothing.
+/// It belongs to the thread and the process that took it. In a forked process, dropping the copy releases nothing.
 #[derive(Debug, Default)]
 #[must_use = "the locks are released as soon as this is dropped"]
 pub struct Guard {
     locked: Vec<Locked>,
-    /// A thread that waits for a lock of its own is told so; moved to another, it could not be.
+    /// A thread that waits for its own lock gets an error, which would not work if the guard moved to another thread.
     of_this_thread: PhantomData<*const ()>,
 }
 
@@ -48,7 +47,7 @@ impl Guard {
         self.locked.clear();
     }
 
-    /// Releases the locks. Returns the lock files that somebody had meanwhile unlinked or replaced: others
+    /// Releases the locks. Returns the lock files that somebody unlinked or replaced while they were locked: others
     /// may have held the same lock at the same time.
     #[must_use = "a lock file that was replaced means that others may have held the lock too"]
     pub fn release(mut self) -> Vec<PathBuf> {
@@ -61,14 +60,14 @@ impl Guard {
         self.locked.iter().filter(|locked| locked.was_replaced()).map(|locked| locked.target.lock())
     }
 
-    /// Lets commands run from now on inherit the locks' descriptors: should this process be killed, the
-    /// locks last until the command ends. Nothing of the kind on Windows.
+    /// Lets commands that start from now on inherit the descriptors of the locks: if this process is killed, the
+    /// locks last until the command ends. Does nothing on Windows.
     ///
     /// # Errors
     ///
-    /// What the system said, for example that there are no descriptors left.
+    /// The system's error, for example that there are no descriptors left.
     pub fn make_inheritable(&mut self) -> io::Result<()> {
-        // The caller's descriptors are inherited as it is.
+        // The caller's descriptors are inherited anyway.
         let ours = |locked: &&mut Locked| !matches!(locked.target.kind(), Kind::Descriptor(_));
         self.locked
             .iter_mut()
@@ -76,13 +75,13 @@ impl Guard {
             .try_for_each(|locked| sys::make_inheritable(&mut locked.file.file))
     }
 
-    /// Leaves the locks to whoever shares the open file descriptions that they are on, such as commands that
-    /// have [inherited](Self::make_inheritable) them, when this is dropped. What nobody shares is released then.
+    /// When this is dropped, leaves the locks to processes that share their open file descriptions, such as commands that
+    /// [inherited](Self::make_inheritable) them. A lock that nobody shares is released then.
     pub fn leave(&mut self) {
         self.locked.iter_mut().for_each(|locked| locked.on_drop = OnDrop::Keep);
     }
 
-    /// The same for the locks on [open files of the caller's](super::Request::and_open_file) alone.
+    /// The same, only for the locks on [open files of the caller's](super::Request::and_open_file).
     pub fn leave_descriptors(&mut self) {
         let callers = |locked: &&mut Locked| matches!(locked.target.kind(), Kind::Descriptor(_));
         self.locked.iter_mut().filter(callers).for_each(|locked| locked.on_drop = OnDrop::Keep);
@@ -107,7 +106,7 @@ pub enum OnDrop {
     Release,
     /// It stays as it is.
     Keep,
-    /// It is shared again, as the caller had it before.
+    /// It is shared again, as it was before for the caller.
     Share,
 }
 
@@ -150,14 +149,14 @@ impl Locked {
         let taken = Instant::now();
         let own = Own::new(file.id, slots.numbers().count());
         let recorded = if target.kind() != Kind::LockFile {
-            Ok(Edited::Done) // not ours to write to
+            Ok(Edited::Done) // not ours to write
         } else if stat.links == 1 {
             record::add(own.pid(), &file.file, target.lock(), target.mode())
         } else {
             Err(io::Error::other("it has more than one name"))
         };
         if let Ok(Edited::NoRecord) = recorded {
-            return Err(foreign(target.lock())); // it has become so since it was opened
+            return Err(foreign(target.lock())); // it became foreign after it was opened
         }
         own.register();
         Ok(Self { target, file, slots, own, unrecorded: recorded.err(), taken, on_drop })
@@ -180,7 +179,7 @@ impl Locked {
         self.file.id
     }
 
-    /// Why the holder could not be recorded in the lock file, if it could not. The lock holds all the same.
+    /// Why the holder could not be recorded in the lock file, if it could not. The lock is held without it.
     #[must_use]
     pub fn unrecorded(&self) -> Option<&io::Error> {
         self.unrecorded.as_ref()
@@ -192,7 +191,7 @@ impl Locked {
         self.taken
     }
 
-    /// Whether this is the lock that is wanted, or a stronger one on the same file.
+    /// Whether this is the wanted lock, or a stronger one on the same file.
     pub(super) fn is(&self, target: &Target, file: &LockFile) -> bool {
         let is_descriptor = |kind| matches!(kind, Kind::Descriptor(_));
         self.file.id == file.id
@@ -209,17 +208,17 @@ impl Locked {
 impl Drop for Locked {
     fn drop(&mut self) {
         if !self.own.is_this_process() {
-            return; // the files are closed: a copy of what the parent holds
+            return; // only closes the files: the parent still holds the locks
         }
         let file = &self.file.file;
-        // Also if the lock is kept: this process holds it no longer.
+        // Even if the lock is kept: this process no longer holds it.
         if self.unrecorded.is_none() && self.target.kind() == Kind::LockFile {
-            // Failing that, the record is stale, and taken for what it is.
+            // If this fails, the record is stale, and shown as stale.
             let _ = record::remove(self.own.pid(), file, self.target.lock(), self.target.mode());
         }
         self.own.deregister();
         match self.on_drop {
-            // Explicitly, not by closing: a process that the command left behind has the descriptor too.
+            // Explicitly, not by closing: a process that the command left behind has the descriptor, too.
             OnDrop::Release => {
                 self.slots.give_back(file);
                 let _ = flock::unlock(file);

@@ -15,32 +15,32 @@ use crate::sys::{self, FileId};
 pub struct Holder {
     /// Its process ID.
     pub pid: u32,
-    /// What there is under this ID. A process that the record names and that does not hold the lock counts as
-    /// dead: the holder is, and the number has been used again, or it is one of another PID namespace.
+    /// The process with this ID. If the record names it and it does not hold the lock, it counts as dead: the holder is
+    /// gone and the number reused, or it is a number of another PID namespace.
     pub liveness: Liveness,
-    /// How it is known.
+    /// The evidence for it.
     pub evidence: Evidence,
-    /// Which slots of the lock it has, in order; none where that cannot be seen.
+    /// Which slots of the lock it has, in order; none if they cannot be seen.
     pub slots: Vec<u32>,
 }
 
 impl Holder {
-    /// Whether it lives.
+    /// Whether it is alive.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         self.liveness != Liveness::Dead
     }
 }
 
-/// How a holder is known.
+/// The evidence for a holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The record in the lock file names it.
     Record,
-    /// It has a descriptor through which the kernel says that the lock is held, by a process that the record
-    /// names.
+    /// It has a descriptor through which the lock is held, by the kernel's account, and the record names the process
+    /// that took the lock.
     Inherited,
-    /// The same, and of the process that took the lock nothing is recorded.
+    /// The same, but the record does not name the process that took the lock.
     Descriptor,
 }
 
@@ -54,7 +54,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Whether it is of use to look at the process.
+    /// Whether a look at the process is of use.
     pub fn in_question(&self) -> Option<u32> {
         (self.proof != Proof::None).then_some(self.pid)
     }
@@ -64,7 +64,7 @@ impl Candidate {
         let Self { pid, evidence, proof, slots } = self;
         let liveness = match (proof, seen.get(&pid)) {
             (Proof::None, _) | (_, None) => Liveness::Dead,
-            // Somebody else, to whom the number came later.
+            // Another process, which got the number later.
             (Proof::RecordAlone, Some(Liveness::Alive(process))) if is_younger(process, record) => {
                 Liveness::Dead
             }
@@ -88,8 +88,8 @@ pub fn is_confirmed(
     })
 }
 
-/// Those who may hold a lock that is held in this mode: who is recorded, and, if the kernel confirms none of them,
-/// who has a descriptor through which it is held; or through which slots are that none of them has.
+/// The processes that may hold a lock, which is held in this mode: those that are recorded; if the kernel confirms none
+/// of them, those with a descriptor through which the lock is held; and those with slots that none of the others has.
 pub fn candidates(
     record: &Record,
     mode: Mode,
@@ -103,12 +103,12 @@ pub fn candidates(
     let mut candidates: Vec<_> = record.pids.iter().map(recorded).collect();
     let is_confirmed = candidates.iter().any(|candidate| candidate.proof == Proof::Kernel);
     let known: Vec<_> = candidates.iter().flat_map(|candidate| candidate.slots.iter().copied()).collect();
-    // Where one is confirmed, the others are asked for whose slots nobody else explains.
+    // If one is confirmed, only those are added whose slots no other holder explains.
     let is_wanted =
         |pid| !is_confirmed || descriptors.slots(pid, file).iter().any(|slot| !known.contains(slot));
     let others = heads(descriptors.locks(file).filter(|&(pid, _)| is_wanted(pid)), processes);
     if mode == Mode::Exclusive && !others.is_empty() {
-        // There is but one lock, and it is theirs.
+        // There is only one lock, and it is theirs.
         for recorded in &mut candidates {
             recorded.proof = Proof::None;
         }
@@ -121,8 +121,8 @@ pub fn candidates(
     candidates
 }
 
-/// One process for each lock that is seen, and not this one: of those that share it the one from which the others
-/// descend. Several, where that is gone.
+/// One process for each lock that is seen, and not this process: of those that share a lock, the ancestor of the others.
+/// Several, if that is gone.
 fn heads(locks: impl Iterator<Item = (u32, u32)>, processes: &mut Processes) -> Vec<(u32, u32)> {
     let locks: BTreeSet<_> = locks.filter(|&(pid, _)| pid != std::process::id()).collect();
     let mut heads: Vec<(u32, u32)> = Vec::new();
@@ -140,7 +140,7 @@ pub fn descriptor_holders(file: FileId, processes: &mut Processes) -> Vec<Holder
     by_descriptor(file, processes, |_| true)
 }
 
-/// Those of them through whose descriptors a lock is held that this process took.
+/// Those of them that share a lock which this process took.
 pub fn inheritors(file: FileId, processes: &mut Processes) -> Vec<Holder> {
     by_descriptor(file, processes, |taker| taker == std::process::id())
 }
@@ -168,8 +168,8 @@ pub(super) fn names_live_holder(file: &File, lock: &Path, processes: &mut Proces
         .any(|&pid| sys::holds_lock(pid, stat.id).unwrap_or_else(|| is_all_there_is(pid, &record, processes)))
 }
 
-/// Whether the record of a process that lives is as good as it gets: not where the kernel shows who holds a lock, if
-/// only to the same user.
+/// Whether there is no better evidence than the record of a living process: not if the kernel shows who holds a lock,
+/// even if only to the same user.
 fn is_all_there_is(pid: u32, record: &Record, processes: &mut Processes) -> bool {
     !sys::SHOWS_DESCRIPTORS
         && match processes.look_at(pid) {

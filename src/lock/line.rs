@@ -56,13 +56,13 @@ pub fn is_stopped(file: &File) -> bool {
     all(file).map_while(Result::ok).all(has_stopped)
 }
 
-/// Whether the owner of a place is stopped. Its PID may be that of another namespace: then another process is looked
-/// at, and at worst somebody is passed by who only was slow.
+/// Whether the owner of a place is stopped. Its PID may be that of another namespace: then this looks at another process,
+/// and at worst one that was only slow is passed.
 pub fn has_stopped(place: u64) -> bool {
     places::owner(place).is_some_and(|pid| Processes::default().is_stopped(pid))
 }
 
-/// The highest place taken in `from..to`. In a long row it is found by asking about ever larger parts of it.
+/// The highest place taken in `from..to`. In a long row it is found by asking about larger and larger parts.
 pub fn highest(file: &File, from: u64, mut to: u64) -> io::Result<Option<u64>> {
     let mut known = None;
     let mut step = TICKET;

@@ -5,19 +5,19 @@
 //! A data file `DIR/NAME` is guarded by the kernel's flock on `DIR/.gastown/locks/NAME.lock`, or
 //! `L/NAME.lock` in a lock directory `L` of the caller's choice. To acquire it:
 //!
-//! 1. Open `DIR`, and in it the lock file, made if need be. Never through a symbolic link to the file.
+//! 1. Open `DIR`, and in it the lock file, which is created if it is missing. Never through a symbolic link to the file.
 //! 2. If nobody is in line, try the lock. If it is held, or somebody is in line, get in line and wait in the kernel.
 //! 3. Check that the path still names the file that was locked; if not, start again.
 //! 4. Write the holder's PID into it, for people and for [`inspect`].
 //!
 //! To release it: take the PID out, unlock. The file stays. [`clean`] removes it, and only while it
-//! holds the exclusive lock: whoever waited for that file finds in step 3 that it is gone.
+//! holds the exclusive lock: a process that waited for that file finds in step 3 that it is gone.
 //!
-//! *Safety*: at any moment at most one file is both locked exclusively and at the path. Exclusion rests on that and on
-//! nothing else: no PID, no age and no table in `/proc` ever grants or breaks a lock.
+//! *Safety*: at any time at most one file is both locked exclusively and at the path. Exclusion rests on that alone: no
+//! PID, no age and no table in `/proc` ever grants or breaks a lock.
 //!
 //! *Liveness*: the line is first come, first served, for readers and writers alike, and each waits for the one ahead
-//! (`queue.rs` says why it cannot get stuck). It is only an order: where there can be none, everybody waits for the
+//! (`queue.rs` explains why it cannot get stuck). It is only an order: on systems without it, everybody waits for the
 //! lock itself.
 //!
 //! A data file that is a symbolic link takes one lock for each name from the link to its target. Several locks are
@@ -28,21 +28,21 @@
 //!
 //! | file | what it is |
 //! | --- | --- |
-//! | `request.rs` | what is asked for |
-//! | `error.rs` | why it was not obtained |
+//! | `request.rs` | a request for locks |
+//! | `error.rs` | why a lock was not obtained |
 //! | `flock.rs` | the kernel's lock; the only door to it |
 //! | `path.rs` | from the name of data to its locks |
-//! | `spot.rs` | where the file of a lock is, and the directory made for it |
+//! | `spot.rs` | where the file of a lock is, and its directory |
 //! | `file.rs` | the file of a lock: validated, and compared with its path |
 //! | `record.rs`, `holder.rs` | the record in it; who is known to hold a lock |
 //! | `nested.rs` | the locks around a request |
-//! | `slots.rs` | a shared lock that only so many hold at once |
+//! | `slots.rs` | a shared lock that at most N hold at once |
 //! | `queue.rs` | the line in front of a lock |
-//! | `room.rs` | how many may stand in it |
-//! | `wait.rs` | waiting in it: the deadline, who is told, in the kernel or by polling |
+//! | `room.rs` | how many may wait in it |
+//! | `wait.rs` | waiting in it: the deadline, the callback, in the kernel or by polling |
 //! | `descriptor.rs`, `guard.rs` | the caller's open files; locks that are held |
 //! | `acquire.rs` | the corridor from a request to its guard, with the chart |
-//! | `inspect.rs`, `clean.rs` | beside the stair: who holds a lock, and removing those that nobody holds |
+//! | `inspect.rs`, `clean.rs` | apart from the rest: who holds a lock; removing those that nobody holds |
 //!
 //! # Limits
 //!
@@ -51,8 +51,8 @@
 //! reports it when it is [released](Guard::release) or dropped. Every acquisition opens the file again, so threads of
 //! one process exclude each other too.
 //!
-//! A wait uses a thread of its own, which is interrupted with SIGURG when the wait is given up: nothing is left of it.
-//! In a process that handles or ignores that signal, and on Windows, waits poll instead.
+//! A wait uses a thread of its own. SIGURG interrupts it when the wait is given up, and nothing of it is left. In a process
+//! that handles or ignores that signal, and on Windows, waits poll instead.
 //!
 //! # From the Go package `filelock`
 //!

@@ -13,7 +13,7 @@ use super::spot::{Spot, is_default_lock_dir, is_lock_dir, lock_dir_below};
 use crate::escape::Escaped;
 use crate::sys::{Dir, Link};
 
-/// Symbolic links followed from one data file before it counts as a loop, as in Linux.
+/// How many symbolic links to follow from a data file before they count as a loop, as in Linux.
 const MAX_LINKS: usize = 40;
 
 /// The longest file name, in bytes, of every file system in common use.
@@ -24,7 +24,7 @@ const NAME_MAX: usize = 255;
 pub struct Resolver<'a> {
     place: &'a Place,
     opened: HashMap<PathBuf, Arc<Dir>>,
-    /// The names that data files had.
+    /// The names of the data files when they were resolved.
     seen: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
@@ -48,8 +48,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Whether the data files lead where they led when their spots were found: a symbolic link may have been turned
-    /// elsewhere before its lock was taken.
+    /// Whether the data files still lead where they led when their spots were found: a symbolic link may have changed
+    /// before its lock was taken.
     pub fn is_unchanged(&mut self) -> Result<bool, Error> {
         for (data, seen) in mem::take(&mut self.seen) {
             if self.names(&data)?.iter().map(Name::path).ne(seen) {
@@ -96,7 +96,7 @@ impl<'a> Resolver<'a> {
         Ok(dir)
     }
 
-    /// Whether a directory that does not exist is one that gtlock would make for locks, with a lock named in it.
+    /// Whether a directory that does not exist is one that gtlock would create for locks, and a lock in it was named.
     fn will_have_locks(&self, dir: &Path, named: &Path) -> bool {
         match self.place {
             Place::Itself => false,

@@ -1,13 +1,13 @@
 //! The holder record: the PIDs of the holders, one decimal number a line, inside the lock file.
 //!
-//! It explains a lock and never decides one. A writer is alone with the file. Readers share it, so
-//! they edit it one at a time, under a short exclusive lock on the lock *directory*, taken after the
-//! file's lock and never waited for beyond [`EDIT_PATIENCE`]: at worst a line is missing.
+//! It only explains a lock, and never decides one. A writer is alone with the file. Readers share it, so
+//! they edit it one at a time, under a short exclusive lock on the lock *directory*, which they take after the
+//! file's lock and wait for no longer than [`EDIT_PATIENCE`]: at worst a line is missing.
 //!
 //! An edit is one write inside one page of memory, which SIGKILL cannot cut in two, and which never leaves the
-//! file anything but digits and newlines. Whoever leaves writes newlines over its own line, which costs less than to
-//! truncate the file: blank lines name nobody, and show that the file's time is not that of a holder who stays. Who comes
-//! to an empty record starts it again, and truncates what is left over; SIGKILL before that leaves blank lines.
+//! file anything but digits and newlines. A holder that leaves writes newlines over its own line, which costs less than
+//! truncating the file. Blank lines name nobody, and show that the file's time is not that of a remaining holder. A holder
+//! that finds no other in the record starts it again, and truncates the rest; SIGKILL before that leaves blank lines.
 
 use std::fs::File;
 use std::io;
@@ -18,11 +18,11 @@ use std::time::{Duration, SystemTime};
 use super::{Mode, flock};
 use crate::sys::{self, Access, RecordFile};
 
-/// How long a reader tries to get its turn at the record.
+/// How long a reader waits for its turn to edit the record.
 const EDIT_PATIENCE: Duration = Duration::from_millis(5);
 
-/// No record grows beyond this size, in bytes: the smallest page of memory. To add a line then, those of processes
-/// that are gone are dropped; before they are left, since they may belong to another PID namespace.
+/// No record grows beyond this size, in bytes: the smallest page of memory. A full record drops the lines of processes
+/// that are gone. Before that they stay, since they may belong to another PID namespace.
 const PAGE: usize = 4096;
 
 /// The PIDs in a record, or `None` if the bytes are not a record.
@@ -52,9 +52,9 @@ fn render(pids: &[u32]) -> Vec<u8> {
 pub struct Record {
     /// The holders named, in the order they came.
     pub pids: Vec<u32>,
-    /// When it was last written, if it names anybody.
+    /// When it was last written, if it names a holder.
     pub written: Option<SystemTime>,
-    /// Since when the only holder named holds the lock, if there is but one and was no other meanwhile.
+    /// Since when the named holder has held the lock, if it is the only one and was alone all the time.
     pub since: Option<SystemTime>,
 }
 
@@ -84,7 +84,7 @@ pub fn read(lock: &File, path: &Path) -> io::Result<Option<Record>> {
     }))
 }
 
-/// Whether a time has a year of four digits: anybody may have set another.
+/// Whether a time has a year of four digits: anybody can set a file to any other time.
 fn can_be_told(time: SystemTime) -> bool {
     const YEAR_10000: Duration = Duration::from_hours(70_389_528);
     time.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since < YEAR_10000)
@@ -104,25 +104,25 @@ pub fn is_there(lock: &File, path: &Path) -> io::Result<bool> {
     Ok(read_store(&store)?.is_some_and(|bytes| is_record(&bytes)))
 }
 
-/// Whether bytes are a record, be it one of nobody.
+/// Whether bytes are a record, even one that names nobody.
 fn is_record(bytes: &[u8]) -> bool {
     lines(bytes).all(|line| line.is_some())
 }
 
 /// A change of a record.
 enum Edit {
-    /// All of it, by this.
+    /// Replaces all of it.
     All(Vec<u8>),
-    /// What stands here, by this: it gets no shorter.
+    /// Overwrites a part of it, which gets no shorter.
     From(usize, Vec<u8>),
 }
 
-/// What became of an edit.
+/// The result of an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Edited {
     /// It is done.
     Done,
-    /// It is not: what is there is not a record.
+    /// It is not done: the content is not a record.
     NoRecord,
 }
 
@@ -130,7 +130,7 @@ pub enum Edited {
 pub fn add(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> {
     edit(lock, path, mode, |old| {
         let end = old.trim_ascii_end().len();
-        // What a writer finds was left by the dead.
+        // A writer is alone: any line is of a dead holder.
         if mode == Mode::Exclusive || end == 0 {
             return Ok(Some(Edit::All(render(&[me]))));
         }
@@ -141,18 +141,18 @@ pub fn add(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> 
         let alive = lines(old).flatten().filter(|&pid| sys::is_alive(pid));
         let record = render(&alive.chain([me]).collect::<Vec<_>>());
         if record.len() > PAGE {
-            return Err(io::Error::other("it names as many holders as it has room for"));
+            return Err(io::Error::other("the record is full"));
         }
         Ok(Some(Edit::All(record)))
     })
 }
 
-/// Takes this process off the record of a lock that it still holds.
+/// Removes this process from the record of a lock that it still holds.
 pub fn remove(me: u32, lock: &File, path: &Path, mode: Mode) -> io::Result<Edited> {
     let me = me.to_string().into_bytes();
     edit(lock, path, mode, |old| {
-        // Where it is not named, the command has dropped the lock, and the record is another holder's. It is one
-        // line: other threads of this process may hold the lock too.
+        // If it is not named, the command has released the lock, and the record is another holder's. One line goes:
+        // other threads of this process may hold the lock too.
         let mut lines = old.split(|&b| b == b'\n').scan(0, |next, line| {
             let at = mem::replace(next, *next + line.len() + 1);
             Some((at, line))
@@ -184,8 +184,8 @@ fn edit(
         Some(Edit::From(at, new)) => sys::write_at(&store, &new, at)?,
         Some(Edit::All(mut new)) => {
             let len = new.len();
-            // Newlines over what was there: whoever reads before the truncation, or after a SIGKILL that
-            // prevents it, finds blank lines and no torn number.
+            // Newlines over the old content: a reader before the truncation, or after a SIGKILL that prevents
+            // it, finds blank lines and no torn number.
             new.resize(len.max(old.len()), b'\n');
             sys::write_at(&store, &new, 0)?;
             if len < old.len() {
@@ -196,8 +196,8 @@ fn edit(
     Ok(Edited::Done)
 }
 
-/// An exclusive lock on the lock directory, gone when dropped. `None` where opening the record for
-/// writing already shuts out other editors.
+/// An exclusive lock on the lock directory, released when dropped. `None` on systems where opening the record for
+/// writing already excludes other editors.
 fn take_turn(path: &Path) -> io::Result<Option<File>> {
     let Some(dir) = sys::editors_queue_on(path)? else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What is asked for: which locks, in which mode, and how long to wait for them.
+//! A request: which locks, in which mode, and how long to wait for them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::sys::{FileId, Mode};
 /// How long to wait for a lock that is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: [`Error::Busy`](super::Error::Busy). (A lock whose record names no live holder is waited for up to 50 ms,
-    /// so that whoever only looks at it does not make it busy.)
+    /// Not at all: [`Error::Busy`](super::Error::Busy). (If the record names no live holder, for up to 50 ms, so that a
+    /// process that only looks at the lock does not make it busy.)
     Never,
     /// This long for all the locks of a request together, then [`Error::TimedOut`](super::Error::TimedOut).
     For(Duration),
@@ -31,7 +31,7 @@ pub enum Kind {
     Descriptor(FileId),
 }
 
-/// A share of a lock that only so many hold at once: so many of its slots.
+/// Some of the slots of a lock that at most so many hold at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     /// How many there are.
@@ -49,7 +49,7 @@ impl Slots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     pub mode: Mode,
-    /// Which slots of it too.
+    /// How many of its slots, if any.
     pub slots: Option<Slots>,
 }
 
@@ -83,7 +83,7 @@ impl Place {
 
 /// Locks to be taken: which files, how, and how long to wait.
 ///
-/// Cheap, and takes nothing by itself; it can be locked many times, from many threads.
+/// It is cheap, and takes nothing by itself. It can be locked many times, from many threads.
 #[derive(Clone, Debug, Default)]
 #[must_use = "it takes no lock until `lock` or `try_lock` is called"]
 pub struct Request {
@@ -129,33 +129,33 @@ impl Request {
         self
     }
 
-    /// Keeps the lock files in this directory, made if need be, instead of `.gastown/locks` beside the
-    /// data. Data files of the same name then share a lock.
+    /// Keeps the lock files in this directory instead of `.gastown/locks` beside the data, and creates it if it does
+    /// not exist. Data files of the same name share a lock there.
     pub fn lock_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.place = Place::Directory(dir.into());
         self
     }
 
     /// Locks the named files or directories themselves, as flock(1) does, instead of lock files. A file is
-    /// created if it does not exist, and never written to. One that is replaced by a rename takes its lock
-    /// with it: to lock data that is saved that way, use a lock file.
+    /// created if it does not exist, and never written to. If it is replaced by a rename, the lock stays with the old
+    /// file: for data that is saved that way, use a lock file.
     pub fn direct(mut self) -> Self {
         self.place = Place::Itself;
         self
     }
 
-    /// And a lock on a file that is already open, after all others. `name` is what messages call it. The lock
-    /// belongs to the open file description, so that whoever shares it holds the lock too. One that it
-    /// already holds is converted, and lost if the conversion is refused, as flock(2) says; on Linux, which
-    /// tells of it, it stays held when the guard is dropped, if it was shared shared again.
+    /// And a lock on a file that is already open, after all others. Messages call it `name`. The lock belongs to the
+    /// open file description, so all processes that share it hold the lock, too. If it holds a lock already, that is
+    /// converted, and lost if the conversion is refused (see flock(2)). On Linux, where such a lock can be seen, it stays
+    /// held when the guard is dropped: shared again if it was shared.
     pub fn and_open_file(mut self, file: File, name: impl Into<String>, mode: Mode) -> Self {
         self.descriptors.push(Descriptor { file: Arc::new(file), name: name.into(), mode });
         self
     }
 
-    /// Lets at most so many hold the lock at once, of those who ask in this way: each gets a slot of its own, numbered
-    /// from 1 to `limit`. For a shared lock on one data file alone. Readers without slots are not counted; a writer
-    /// excludes them all.
+    /// Lets at most `limit` requests like this hold the lock at once: each gets a slot of its own, numbered from 1 to
+    /// `limit`. For a shared lock on one data file only. Readers without slots are not counted; a writer excludes them
+    /// all.
     pub fn slots(mut self, limit: u32) -> Self {
         let take = self.slots.map_or(1, |slots| slots.take);
         self.slots = Some(Slots { limit, take });
@@ -169,20 +169,20 @@ impl Request {
         self
     }
 
-    /// Does not wait where so many others wait already: [`Error::Crowded`](super::Error::Crowded).
+    /// Does not wait if so many others wait already: [`Error::Crowded`](super::Error::Crowded).
     pub fn max_waiters(mut self, others: u32) -> Self {
         self.max_waiters = Some(others);
         self
     }
 
-    /// How long [`lock`](Self::lock) waits; for ever unless told.
+    /// How long [`lock`](Self::lock) waits. The default is for ever.
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
         self
     }
 
-    /// Polls instead of waiting in the kernel, for file systems on which that misbehaves: 5 attempts this
-    /// far apart, 5 more at least 50 ms apart, then at least 100 ms.
+    /// Polls instead of waiting in the kernel, for file systems on which that does not work: 5 attempts this far apart, 5
+    /// more at least 50 ms apart, then at least 100 ms.
     pub fn retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = Some(delay);
         self
@@ -200,7 +200,7 @@ impl Request {
     }
 }
 
-/// An open file of the caller's that is to be locked.
+/// An open file of the caller's to lock.
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     pub file: Arc<File>,
@@ -228,7 +228,7 @@ impl Target {
         &self.data
     }
 
-    /// The file whose lock it is. [`inspect`](super::inspect) tells who holds it.
+    /// The locked file. [`inspect`](super::inspect) finds who holds it.
     #[must_use]
     pub fn lock(&self) -> &Path {
         &self.lock

@@ -1,9 +1,9 @@
-//! The waiting room in front of a line: who asks for it does not wait where so many others do already.
+//! The waiting room in front of a line: it limits how many wait.
 //!
-//! It has as many seats as others may wait. A seat is one byte of the lock file, locked as a place in the line is, from
-//! before its owner has a place until it has the lock: before its command runs, so that whoever is refused a seat is
-//! followed by a run of each that has one. Those who wait without the option have no seat, and are counted by their
-//! places first. So nobody takes a seat, or a place, who is refused then, and nobody is refused because of one who was.
+//! It has as many seats as others may wait. A seat is one byte of the lock file, locked like a place in the line. Its owner
+//! takes it before it takes a place, and keeps it until it has the lock, before its command runs: so each process that has
+//! a seat still runs its command after one that was refused a seat. Those that wait without the option have no seat, and
+//! are counted by their places first. So a refused process never holds a seat or a place, and causes no other refusal.
 
 use std::fs::File;
 use std::io;
@@ -17,11 +17,11 @@ use crate::sys::{
     places::{self, Taken},
 };
 
-/// How long to look again at a line that seems to be full: whoever has waited for a place has that for a moment
-/// beside its own.
+/// How long to look again at a line that seems full: a process that waited for a place holds that one beside its own
+/// for a moment.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// Takes a seat; `None` if so many others wait already.
+/// Takes a seat; `None` if all are taken.
 pub fn enter(file: &File, max_waiters: u32) -> io::Result<Option<Taken<'_>>> {
     let is_full = || has_places(file, max_waiters as usize);
     if is_full()?
@@ -51,11 +51,11 @@ fn has_places(file: &File, at_least: usize) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Why those who wait cannot be counted.
+/// Why waiters cannot be counted.
 fn explained(error: io::Error) -> io::Error {
     needs_places(
         error,
-        "who limits those who wait",
-        "this system does not show how many wait: leave the limit to those who wait out, or use --timeout",
+        "a limit of waiters",
+        "this system does not show how many wait: do without a limit of waiters, or use --timeout",
     )
 }

@@ -1,8 +1,8 @@
 //! Slots: a shared lock that only so many hold at once.
 //!
-//! A slot is one byte of the lock file, far beyond its content, locked by whoever has it on the open file that the lock
-//! itself is on (`sys::places`): it lasts as long as that. Slots are looked for under the lock alone, so the file is the
-//! one that everybody looks at who holds it; a writer, who excludes all who hold it, excludes slots with it.
+//! A slot is one byte of the lock file, far beyond its content. Its holder locks it through the same open file as the
+//! lock (`sys::places`), so it lasts as long as the lock. Slots are taken only under the lock, so all holders look at the
+//! same file; a writer excludes all holders, and so all slots.
 
 use std::fs::File;
 use std::io;
@@ -18,19 +18,19 @@ use super::request::{Claim, Slots};
 use crate::sys::places::{self, Kept};
 use crate::sys::{self, Interruptible};
 
-/// How often to look for slots again that somebody else took between two looks.
+/// How often to try again when somebody else takes a slot between two looks.
 const MAX_LOOKS: u32 = 100;
 
 /// The pause before an interrupt is repeated: the thread may not have been in the kernel yet.
 const AGAIN: Duration = Duration::from_millis(1);
 
-/// The pause before the next attempt where a slot has no thread to wait for it.
+/// The pause before the next attempt when a slot has no thread to wait for it.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The stack of a waiting thread, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The slots that go with a lock that is held, in order. None for a lock that was wanted without.
+/// The slots of a lock that is held, in order. Empty if none were wanted.
 #[derive(Debug, Default)]
 pub struct Taken(Vec<(u32, Kept)>);
 
@@ -40,30 +40,30 @@ impl Taken {
         self.0.iter().map(|&(number, _)| number)
     }
 
-    /// Gives them back.
+    /// Releases them.
     pub fn give_back(&mut self, file: &File) {
         self.0.drain(..).for_each(|(_, kept)| kept.leave(file));
     }
 }
 
-/// What became of an attempt at a lock.
+/// The result of an attempt to take a lock.
 #[derive(Debug)]
 pub enum Attempt {
     /// It is held, with its slots.
     Held(Taken),
     /// Somebody holds a conflicting lock.
     Locked,
-    /// The lock could be had, but not the slots.
+    /// The lock was free, but too few slots were.
     Full,
 }
 
 impl Claim {
-    /// Takes the lock and its slots, if all of it can be had at once.
+    /// Takes the lock and its slots, if all are free now.
     pub fn try_on(self, file: &File) -> io::Result<Attempt> {
         if flock::try_lock(file, self.mode)? { self.with_slots(file) } else { Ok(Attempt::Locked) }
     }
 
-    /// Takes the slots that go with the lock, which is held; gives it back if they cannot be had.
+    /// Takes the slots of the lock, which is held; releases it if too few are free.
     pub fn with_slots(self, file: &File) -> io::Result<Attempt> {
         let Some(slots) = self.slots else { return Ok(Attempt::Held(Taken::default())) };
         let taken = slots.take(file);
@@ -77,8 +77,8 @@ impl Claim {
 impl Slots {
     /// Takes the lowest slots that are free, all or none.
     ///
-    /// In ascending order and only once there are enough of them: of several who do this at once, one gets what it
-    /// wants. To hold some and wait for the others would be in the way of everybody else, and for long, were it stopped.
+    /// In ascending order, and only when enough are free: if several processes do this at once, one of them succeeds.
+    /// A process that held some and waited for the others would block everybody else, and for long if it is stopped.
     fn take(self, file: &File) -> io::Result<Option<Taken>> {
         'look: for _ in 0..MAX_LOOKS {
             let Some(free) = self.free(file)? else { return Ok(None) };
@@ -125,8 +125,8 @@ impl Slots {
 
 /// Waits until somebody leaves one of these places, or a signal interrupts this thread.
 ///
-/// The kernel lets a thread wait for one lock. So this one waits for the first place, and for each of the others one that
-/// is interrupted and has ended before this returns.
+/// The kernel lets a thread wait for one lock only. So this thread waits for the first place, and one more thread for each
+/// of the others. They are interrupted, and have ended before this returns.
 fn wait_until_any_is_left(file: &File, places: &[u64]) -> io::Result<()> {
     let Some((&first, others)) = places.split_first() else { return Ok(()) };
     let this = Interruptible::this_thread();
@@ -156,13 +156,13 @@ fn wait_until_any_is_left(file: &File, places: &[u64]) -> io::Result<()> {
         if started.len() == others.len() {
             waited = unless_interrupted(places::wait_until_left(file, first));
         } else {
-            thread::sleep(POLL); // there was no thread to be had
+            thread::sleep(POLL); // no thread could be started
         }
         is_over.store(true, Ordering::SeqCst);
         for thread in &started {
             thread.thread().unpark();
         }
-        // None of them is joined before all have ended, and so each may be interrupted.
+        // None is joined before all have ended, so each may be interrupted.
         let threads: Vec<_> = threads.iter().take(started.len()).collect();
         let mut left = started.len();
         while left > 0 {
@@ -181,7 +181,7 @@ fn wait_until_any_is_left(file: &File, places: &[u64]) -> io::Result<()> {
     })
 }
 
-/// Waits until somebody leaves a place, whatever interrupts that, or the wait is over.
+/// Waits until somebody leaves a place, through interruptions, or until the wait is over.
 fn wait_until_left(file: &File, place: u64, is_over: &AtomicBool) -> io::Result<()> {
     loop {
         match places::wait_until_left(file, place) {
@@ -203,11 +203,11 @@ fn is_taken(file: &File, number: u32) -> io::Result<bool> {
     Ok(places::taken(file, slot, slot + 1).map_err(explained)?.is_some())
 }
 
-/// Why there are no slots to be had.
+/// Why slots cannot be taken.
 fn explained(error: io::Error) -> io::Error {
     needs_places(
         error,
-        "who takes a slot",
-        "this system has no locks for slots: lock a file for each of them, one by one, with gtlock try",
+        "a slot",
+        "this system has no locks for slots: use a file for each slot, and try them in turn with gtlock try",
     )
 }

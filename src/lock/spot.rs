@@ -1,4 +1,4 @@
-//! Where the file of a lock is: its directory, which is made if it is missing, and its name there.
+//! Where the file of a lock is: its directory, which is created if it is missing, and its name there.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,7 +15,7 @@ use crate::sys::{self, Dir, FileId};
 /// Where lock files live, below the directory of the data.
 const LOCK_DIR: [&str; 2] = [".gastown", "locks"];
 
-/// A file in it that keeps Git from the others: it would add the lock files, and replace them under their holders.
+/// A file in it that makes Git ignore the lock files: it would add them, and replace them under their holders.
 const FOR_GIT: (&str, &[u8]) = (".gitignore", b"*\n");
 
 /// Whether a canonical directory is one that gtlock keeps locks in by default.
@@ -30,8 +30,8 @@ pub fn lock_dir_below(dir: &Path) -> PathBuf {
     dir.join(LOCK_DIR.iter().collect::<PathBuf>())
 }
 
-/// Whether an open directory is a default lock directory, in whatever way it was reached: it knows its parents. They
-/// must have it by these names themselves: a link to it by such a name may be a stranger's.
+/// Whether an open directory is a default lock directory, by whatever path it was reached: its parents have these
+/// names for it. They must be the directories themselves: a link with such a name may be a stranger's.
 pub fn is_default_lock_dir(dir: &Dir) -> io::Result<bool> {
     let parent = Path::new("..");
     let Some(locks) = dir.stat_in(&parent.join(LOCK_DIR[1]))? else { return Ok(false) };
@@ -42,20 +42,20 @@ pub fn is_default_lock_dir(dir: &Dir) -> io::Result<bool> {
 /// Where the file of a lock is.
 #[derive(Clone, Debug)]
 pub struct Spot {
-    /// What it is looked for in; `None` for a chosen lock directory that is not there yet.
+    /// The directory that its path starts from; `None` for a chosen lock directory that does not exist yet.
     pub dir: Option<Arc<Dir>>,
     /// Its path from there.
     pub file: PathBuf,
     /// Its path as people and other programs may use it.
     pub path: PathBuf,
-    /// What makes its directory, should it be missing.
+    /// How to create its directory if it is missing.
     pub place: Place,
     /// Whether it is a link of `/proc`, which only the kernel can follow.
     pub is_magic: bool,
 }
 
 impl Spot {
-    /// Makes the directory of the lock file: one that was chosen, with all above it, or `.gastown/locks` in the
+    /// Creates the directory of the lock file: a chosen one, with all above it, or `.gastown/locks` in the
     /// directory of the data.
     pub fn make_dir(&mut self, data: &Path) -> Result<(), Error> {
         match (&self.place, &self.dir) {
@@ -93,7 +93,7 @@ impl Spot {
         })
     }
 
-    /// The canonical path: reached under two names, it is the same.
+    /// The canonical path, the same under every name.
     pub fn canonical(&self) -> Result<PathBuf, Error> {
         let (dir, file) = match (&self.place, self.path.file_name()) {
             (Place::Itself, _) if self.file == Path::new(".") => return canonical_dir(&self.path),
@@ -112,18 +112,18 @@ fn canonical_dir(dir: &Path) -> Result<PathBuf, Error> {
     })
 }
 
-/// The canonical path of a directory, also where it or those above it are still to be made. Where what it reads as is
-/// another directory, the path stays as it is.
+/// The canonical path of a directory, even if it or those above it do not exist yet. If the canonical path names another
+/// directory, the path stays as it is.
 ///
 /// # Errors
 ///
-/// What keeps a directory on the way from being looked at.
+/// If a directory on the way cannot be looked at.
 pub fn canonicalize_missing(dir: &Path) -> io::Result<PathBuf> {
     match sys::canonicalize(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        // One that is too long has none.
+        // A path that is too long has no canonical form.
         Err(e) if e.kind() == io::ErrorKind::InvalidFilename => return std::path::absolute(dir),
-        // `/proc/PID/root/srv` of a container is not the `/srv` that it reads as.
+        // `/proc/PID/root/srv` of a container is not this system's `/srv`, its canonical path.
         Ok(canonical) if id(&canonical)? != id(dir)? => {
             return std::path::absolute(dir);
         }

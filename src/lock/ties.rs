@@ -10,14 +10,14 @@ use crate::sys::{self, FileId, Listed, Tie, What};
 /// A process's start is known to the second, a file's time to a few milliseconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
-/// What speaks for a process that the record of a lock names.
+/// The evidence for a process that the record of a lock names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// The kernel: the lock is held through a descriptor of its.
+    /// The kernel: the lock is held through one of its descriptors.
     Kernel,
-    /// Nothing but the record, since its descriptors cannot be seen.
+    /// Only the record, since its descriptors cannot be seen.
     RecordAlone,
-    /// Nothing: its descriptors can be seen, and the lock is held through none of them.
+    /// None: its descriptors can be seen, and the lock is held through none of them.
     None,
 }
 
@@ -25,12 +25,12 @@ pub enum Proof {
 #[derive(Debug, Default)]
 pub struct Descriptors {
     inodes: HashSet<u64>,
-    /// Those that were looked at, and whether there was anything to be seen.
+    /// The processes that were looked at, and whether anything could be seen.
     looked_at: HashMap<u32, bool>,
     ties: HashMap<FileId, Vec<(u32, Tie)>>,
-    /// Those whom the kernel's table shows to have taken a lock.
+    /// The processes that took a lock, by the kernel's table.
     listed: HashSet<(u32, FileId)>,
-    /// Those whom it shows to wait for one, each with the inode number of the file.
+    /// Those that wait for one, each with the inode number of the file.
     blocked: Vec<(u32, u64)>,
     /// Whether it shows places in a queue.
     has_queue: bool,
@@ -39,12 +39,12 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// Those on these files; nothing is looked at yet.
+    /// The ties to these files; nothing is looked at yet.
     pub fn on(files: impl Iterator<Item = FileId>) -> Self {
         Self { inodes: files.map(|file| file.inode).collect(), ..Self::default() }
     }
 
-    /// Takes the kernel's table for what it tells without a look at all that a process has open.
+    /// Uses the kernel's table, so that not everything that a process has open must be looked at.
     pub fn read(&mut self, table: &[Listed]) {
         for line in table.iter().filter(|line| self.inodes.contains(&line.file.inode)) {
             match line.what {
@@ -56,8 +56,8 @@ impl Descriptors {
         }
     }
 
-    /// Looks at the processes that the table shows as waiting, at all of them where some are in a queue or have slots: it
-    /// does not show whose places those are.
+    /// Looks at the processes that the table shows as waiting; at all processes if some are in a queue or have slots, since
+    /// the table does not show whose places those are.
     pub fn look_at_waiters(&mut self) {
         if self.has_queue || self.has_slots {
             self.look_at_everyone();
@@ -67,7 +67,7 @@ impl Descriptors {
         }
     }
 
-    /// Looks at those that a record names, unless the table shows them, by a number that is still theirs.
+    /// Looks at those that a record names, unless the table shows them and the number is still theirs.
     pub fn look_at_recorded(&mut self, record: &Record, file: FileId, seen: &HashMap<u32, Liveness>) {
         for &pid in &record.pids {
             let is_theirs =
@@ -81,7 +81,7 @@ impl Descriptors {
         }
     }
 
-    /// Looks at those of a process, once.
+    /// Looks at a process, once.
     pub fn look_at(&mut self, pid: u32) {
         if self.looked_at.contains_key(&pid) {
             return;
@@ -93,7 +93,7 @@ impl Descriptors {
         }
     }
 
-    /// Looks at those of all processes.
+    /// Looks at all processes.
     pub fn look_at_everyone(&mut self) {
         for pid in sys::everyone() {
             self.look_at(pid);
@@ -105,7 +105,7 @@ impl Descriptors {
         self.ties.get(&file).map_or(&[], Vec::as_slice)
     }
 
-    /// What speaks for a process that the record of a lock names.
+    /// The evidence for a process that the record of a lock names.
     pub fn proof(&self, pid: u32, file: FileId) -> Proof {
         if self.listed.contains(&(pid, file)) || self.locks(file).any(|(holder, _)| holder == pid) {
             return Proof::Kernel;
@@ -133,14 +133,14 @@ impl Descriptors {
         slots.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The processes that wait for the lock, but for this one, which may wait and ask: those in its queue, in
+    /// The processes that wait for the lock, without this one, which may wait while it asks: those in the queue, in
     /// order, then those that the kernel's table shows as blocked.
     pub fn waiters(&self, file: FileId) -> Vec<u32> {
         let ties = self.ties(file);
         let place =
             |&(pid, tie): &(u32, Tie)| if let Tie::Place(place) = tie { Some((place, pid)) } else { None };
         let queue: BTreeSet<_> = ties.iter().filter_map(place).collect();
-        // The inode number alone could belong to another file system.
+        // The inode number alone could be that of a file on another file system.
         let has_it_open = |pid: u32| ties.iter().any(|&(other, _)| other == pid);
         let blocked = self.blocked.iter().filter(|&&(pid, inode)| inode == file.inode && has_it_open(pid));
         let mut waiters = Vec::new();

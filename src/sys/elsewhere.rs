@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use super::{FileId, Listed, Mode, Tie};
 
-/// Whether the descriptors of other processes can be seen here, as far as they are this user's.
+/// Whether the descriptors of other processes can be seen here, at least this user's.
 pub const SHOWS_DESCRIPTORS: bool = false;
 
-/// Not to be had from this system's kernel.
+/// This system's kernel does not show it.
 pub fn table() -> Option<Vec<Listed>> {
     None
 }
@@ -26,33 +26,33 @@ pub fn ties(_: u32, _: &HashSet<u64>) -> Option<Vec<(FileId, Tie)>> {
     None
 }
 
-/// Not to be had from this system's kernel.
+/// This system's kernel does not show it.
 pub fn path_of(_: u32, _: FileId) -> Option<PathBuf> {
     None
 }
 
-/// Not to be had from this system's kernel; `GTLOCK_HELD` is believed.
+/// This system's kernel does not show it; `GTLOCK_HELD` is believed.
 pub fn may_hold_lock(_: u32, _: FileId) -> bool {
     true
 }
 
-/// Not to be had from this system's kernel.
+/// This system's kernel does not show it.
 #[must_use]
 pub fn lock_on(_: &File) -> Option<Mode> {
     None
 }
 
-/// Not to be had from this system's kernel.
+/// This system's kernel does not show it.
 pub fn holds_lock(_: u32, _: FileId) -> Option<bool> {
     None
 }
 
-/// Not to be had from this system's kernel.
+/// This system's kernel does not show it.
 pub fn took_lock(_: u32, _: FileId) -> Option<bool> {
     None
 }
 
-/// Not to be had from this system's kernel; `GTLOCK_HELD` alone tells.
+/// This system's kernel does not show it; only `GTLOCK_HELD` does.
 pub fn inherited_lock(_: FileId) -> Option<u32> {
     None
 }
@@ -93,7 +93,7 @@ pub mod places {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Not to be had from this system's kernel.
+    /// This system's kernel does not show it.
     pub fn is_locked(_: &File) -> bool {
         false
     }

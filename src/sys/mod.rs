@@ -1,4 +1,8 @@
 //! What differs between operating systems, behind the same signatures on each.
+//!
+//! The rest of gtlock calls only what is declared or re-exported here, and asks for no system. All `unsafe` code and each
+//! `cfg` of a target stay in this directory. An operation that a system lacks returns an error or nothing there, and its
+//! comment says so.
 
 #[cfg(not(target_os = "linux"))]
 mod elsewhere;
@@ -53,7 +57,7 @@ pub enum Tie {
     Open,
     /// A flock is held through it.
     Lock {
-        /// The process that took it, or 0 where that cannot be told.
+        /// The process that took it, or 0 if that is unknown.
         taker: u32,
     },
     /// It has this place in the queue for the lock; the lowest is the first.
@@ -86,7 +90,7 @@ fn slot_at(byte: u64) -> Option<u32> {
 /// A line of the kernel's table of all locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The process that took the lock or waits for it, or 0 where that cannot be told.
+    /// The process that took the lock or waits for it, or 0 if that is unknown.
     pub pid: u32,
     /// The file. On some file systems the table has another device for it than `stat` gives.
     pub file: FileId,
@@ -148,7 +152,7 @@ pub enum Access {
     Write,
 }
 
-/// A command to be run, and what is different for it from this process.
+/// A command to run, and what differs for it from this process.
 #[derive(Debug)]
 pub struct Launch<'a> {
     /// Its words.
@@ -207,7 +211,7 @@ pub enum Event {
     },
 }
 
-/// Is told while a command runs.
+/// Called with events while a command runs.
 pub type OnEvent<'a> = &'a mut dyn FnMut(&Event);
 
 /// Who may read a file that is being made.

@@ -23,7 +23,7 @@ mod path;
 
 pub use path::path_of;
 
-/// Whether the descriptors of other processes can be seen here, as far as they are this user's.
+/// Whether the descriptors of other processes can be seen here, at least this user's.
 pub const SHOWS_DESCRIPTORS: bool = true;
 
 /// The kernel's table of locks, in its order; `None` if that cannot be read.

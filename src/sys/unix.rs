@@ -1,4 +1,4 @@
-//! Unix: files by descriptor and inode. How a command is run is in [`child`].
+//! Unix: files by descriptor and inode. [`child`] runs commands.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -69,7 +69,7 @@ const INHERITED_FROM: i32 = 100;
 /// How a lock file is opened, besides close-on-exec.
 const LOCK_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
-/// Opens a lock file that is there, itself through no symbolic link.
+/// Opens an existing lock file, but no symbolic link to one.
 pub fn open_lock(path: &Path) -> io::Result<File> {
     let (dir, name) = dir_and_name(path)?;
     dir.open_lock(name, Missing::Leave)
@@ -87,7 +87,7 @@ fn dir_and_name(path: &Path) -> io::Result<(Dir, &Path)> {
     Ok((Dir::open(dir)?, name))
 }
 
-/// A descriptor of the caller's, as a file of its own on the same open file description.
+/// A descriptor of the caller's, as another file on the same open file description.
 pub fn descriptor(number: i32) -> io::Result<File> {
     if start::was_closed(number) {
         return Err(Errno::EBADF.into());
@@ -200,7 +200,7 @@ fn open_directory(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
 }
 
-/// Whether an operation was refused since the file is not open for it.
+/// Whether an operation was refused because the file is not open for it.
 pub fn is_bad_descriptor(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EBADF)
 }
@@ -210,7 +210,7 @@ fn is_too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENAMETOOLONG)
 }
 
-/// Whether a removal was refused since the entry of a sticky directory belongs to another user.
+/// Whether a removal was refused because the entry of a sticky directory belongs to another user.
 pub fn is_not_ours(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EPERM)
 }
@@ -234,7 +234,7 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], filled as u64) {
-            Ok(n) if n < buffer.len() - filled => return Ok(filled + n), // as a regular file is read at its end
+            Ok(n) if n < buffer.len() - filled => return Ok(filled + n), // a short read: the end of a regular file
             Ok(n) => filled += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
@@ -243,31 +243,31 @@ pub fn read_at_start(file: &File, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Writes over a file from some byte on.
+/// Overwrites a file from some byte on.
 pub fn write_at(file: &File, bytes: &[u8], start: usize) -> io::Result<()> {
-    // To write beyond the limit (ulimit -f) would be the end of this process.
+    // A write beyond the limit (ulimit -f) would kill this process.
     if getrlimit(Resource::RLIMIT_FSIZE)
         .is_ok_and(|(limit, _)| i128::from(limit) < (start + bytes.len()) as i128)
     {
         return Err(Errno::EFBIG.into());
     }
     file.write_all_at(bytes, start as u64).map_err(|e| match e.raw_os_error() {
-        // As `open_lock` opens what may not be written; the system would say "bad file descriptor".
+        // As `open_lock` opens a file that this user may only read; the system's error is "bad file descriptor".
         Some(libc::EBADF) => io::Error::new(io::ErrorKind::PermissionDenied, "it may only be read"),
         _ => e,
     })
 }
 
-/// Whether a process of this number exists, be it somebody else's.
+/// Whether a process with this ID exists, even of another user.
 pub fn is_alive(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH))
 }
 
-/// Makes a command that is run from now on inherit the file's descriptor.
+/// Lets commands that start from now on inherit the file's descriptor.
 ///
 /// # Errors
 ///
-/// If there is no descriptor to be had.
+/// If no descriptor is left.
 pub fn make_inheritable(file: &mut File) -> io::Result<()> {
     let Ok(duplicate) = fcntl(&*file, FcntlArg::F_DUPFD(INHERITED_FROM)) else {
         // The descriptor table is too small or full: it stays where it is.
@@ -282,8 +282,7 @@ pub fn make_inheritable(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether standard error can be written to without waiting: not while a terminal is stopped (Ctrl-S), or a pipe
-/// full.
+/// Whether a write to standard error does not block: it does while a terminal is stopped (Ctrl-S), or a pipe full.
 #[must_use]
 pub fn stderr_is_ready() -> bool {
     let stderr = io::stderr();
@@ -291,12 +290,12 @@ pub fn stderr_is_ready() -> bool {
 }
 
 /// Whether this process is in the foreground of the terminal that is its standard error. In the background, or on
-/// a terminal that is not its own, what it draws would get between what others print and what is typed.
+/// another terminal, its live line would mix with the output of others and the user's typing.
 pub fn is_in_foreground() -> bool {
     tcgetpgrp(io::stderr()) == Ok(getpgrp())
 }
 
-/// Whether somebody may run a file.
+/// Whether a file is executable for anybody.
 #[must_use]
 pub fn is_executable(metadata: &std::fs::Metadata) -> bool {
     std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o111 != 0

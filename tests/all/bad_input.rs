@@ -108,8 +108,8 @@ fn slots_that_there_cannot_be() {
         );
     }
     refuse("--read f --slots", &["--slots needs a number of slots"]);
-    refuse("--read f --take=2", &["--take", "--slots N", "give that too"]);
-    refuse("--read f --slots=4 --take=5", &["--take", "can never be", "smaller"]);
+    refuse("--read f --take=2", &["--take", "--slots N", "K of the N slots"]);
+    refuse("--read f --slots=4 --take=5", &["--take", "larger than --slots", "smaller"]);
     refuse("--write f --slots=4", &["--slots is for one --read FILE", "--write"]);
     refuse("--read f --write g --slots=4", &["--slots is for one --read FILE", "--write"]);
     refuse("--read f --read g --slots=4", &["--slots is for one --read FILE", "of their own"]);
@@ -366,7 +366,7 @@ fn a_directory_that_may_not_be_searched_or_written() {
         };
         let said = predicate::str::contains(format!("{at_fault}: Permission denied"))
             .or(predicate::str::contains(format!(
-                "{at_fault}: cannot be made: the directory belongs to user 0"
+                "{at_fault}: cannot be created: the directory belongs to user 0"
             )))
             .and(predicate::str::contains("\n").count(1));
         let mut request = to_its_end(gtlock);

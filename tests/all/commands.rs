@@ -47,17 +47,17 @@ fn what_a_shell_does_by_itself_is_given_to_a_shell() {
         ("X=1 true", "X=1: command not found; to set a variable use -- env X=1 true"),
         (
             "'echo hi'",
-            "echo hi: command not found; give the words apart, -- echo hi, or to a shell, -- sh -c 'echo hi'",
+            "echo hi: command not found; give the words separately, -- echo hi, or use a shell, -- sh -c 'echo hi'",
         ),
         (
             "'cat ./x y' z",
-            "cat ./x y: command not found; give the words apart, -- cat ./x y z, or to a shell, -- sh -c 'cat ./x y'",
+            "cat ./x y: command not found; give the words separately, -- cat ./x y z, or use a shell, -- sh -c 'cat ./x y'",
         ),
         ("'a | b'", "a | b: command not found; a command line in one word needs a shell: -- sh -c 'a | b'"),
         ("'X=1 b'", "X=1 b: command not found; a command line in one word needs a shell: -- sh -c 'X=1 b'"),
         (
             "./plain.sh' x'",
-            "./plain.sh x: command not found; give the words apart, -- ./plain.sh x, or to a shell, -- sh -c './plain.sh x'",
+            "./plain.sh x: command not found; give the words separately, -- ./plain.sh x, or use a shell, -- sh -c './plain.sh x'",
         ),
         ("'~/x.sh'", "~/x.sh: command not found; a shell replaces ~ only outside of quotes"),
     ] {
@@ -109,7 +109,7 @@ fn what_is_no_program_gets_its_remedy() {
         (
             127,
             "./dos",
-            "./dos: cannot be run: its interpreter was not found; its first line ends in a carriage return, as on Windows: remove those of the file",
+            "./dos: cannot be run: its interpreter was not found; its first line ends in a carriage return, as on Windows: remove the carriage returns",
         ),
     ] {
         refused_command(dir.path(), code, typed, said);

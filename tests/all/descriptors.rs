@@ -275,7 +275,7 @@ fn a_request_that_would_wait_for_itself_is_an_error() {
             let (printed, said) =
                 prints(&format!("gtlock {action} {named} -- echo ran 9>>{open}; echo $?"), &data);
             assert_eq!(printed, "125\n", "{named}");
-            let line = ": is open on a file that this same request locks already; name it once\n";
+            let line = ": is open on a file that this request locks already; name it once\n";
             assert!(said.starts_with("gtlock: descriptor ") && said.ends_with(line), "{said}");
         }
     }

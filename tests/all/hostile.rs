@@ -42,7 +42,7 @@ fn on_a_full_file_system_a_new_lock_is_an_error_and_an_old_one_works_without_a_r
         gtlock run --write new.json -- echo ran
         echo "new: $?""#;
     let Some(full) = unshared("a full file system", &["-m"], script, &data) else { return };
-    let said = predicate::str::contains("state.json: locked for writing after ")
+    let said = predicate::str::contains("state.json: locked for writing ")
         .and(predicate::str::contains(", without a record of the holder: No space left on device"))
         .and(predicate::str::contains("new.json.lock: No space left on device"))
         .and(predicate::str::contains("\n").count(3));

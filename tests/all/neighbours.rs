@@ -359,7 +359,7 @@ fn a_process_of_which_nothing_can_be_read_delays_no_lock_and_no_answer() {
     if !are_mounted {
         return skip(what, "nothing can be mounted there");
     }
-    let unknown = "held, but who holds it cannot be found out in time";
+    let unknown = "held; the holder could not be found in time";
     let goes_on = |shell: &mut std::process::Child| {
         drop(shell.stdin.take());
         crate::common::Lines::of(shell.stderr.take().expect("it is piped"))

@@ -127,11 +127,14 @@ fn who_may_not_open_what_is_there_is_told_whose_it_is() {
         return;
     }
     for (closed, at) in [
-        (".gastown", ".gastown: belongs to user 0 and may not be opened"),
-        (".gastown/locks", ".gastown/locks/state.json.lock: cannot be made: the directory belongs to user 0"),
+        (".gastown", ".gastown: belongs to user 0, and this user may not open it"),
+        (
+            ".gastown/locks",
+            ".gastown/locks/state.json.lock: cannot be created: the directory belongs to user 0",
+        ),
         (
             ".gastown/locks/state.json.lock",
-            ".gastown/locks/state.json.lock: belongs to user 0 and may not be opened",
+            ".gastown/locks/state.json.lock: belongs to user 0, and this user may not open it",
         ),
     ] {
         let (_above, dir) = directory(0o1777, 0, 0);

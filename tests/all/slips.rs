@@ -379,13 +379,13 @@ fn a_file_that_does_not_exist_is_mentioned() {
     let (dir, _) = data();
     fs::write(dir.path().join("state.json"), "{}").expect("it can be written");
     for (name, said) in [
-        ("a,b", ", though there is no such file (each file has an option of its own)\n"),
-        ("*.json", ", though there is no such file (a shell replaces * and ? only outside of quotes)\n"),
-        ("typo.json", ", though there is no such file\n"),
+        ("a,b", "; there is no such file (each file needs an option of its own)\n"),
+        ("*.json", "; there is no such file (a shell replaces * and ? only outside of quotes)\n"),
+        ("typo.json", "; there is no such file\n"),
     ] {
         let mut request = gtlock();
         request.args(["run", "-v", "--write", name, "--", "echo", "ran"]).current_dir(dir.path());
-        let start = format!("gtlock: {name}: locked for writing after ");
+        let start = format!("gtlock: {name}: locked for writing ");
         let said = predicate::str::starts_with(start).and(predicate::str::contains(said));
         request.assert().success().stdout("ran\n").stderr(said);
     }

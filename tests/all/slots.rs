@@ -421,6 +421,7 @@ fn a_lock_file_that_may_only_be_read_has_no_slots_and_one_line_says_so() {
         return;
     };
     run.args(["run", "--slots=4", "--read"]).arg(&data).args(["--", "true"]);
-    let said = predicate::str::contains("may only be read").and(predicate::str::contains("--lock-dir"));
+    let said =
+        predicate::str::contains("this user may only read it").and(predicate::str::contains("--lock-dir"));
     to_its_end(run).assert().code(125).stderr(said);
 }

@@ -358,7 +358,7 @@ fn an_uncontended_run_is_silent_unless_it_is_told_to_be_verbose() {
     };
     run(&[], "--write").stderr("");
     for (mode, purpose) in [("--write", "writing"), ("--read", "reading")] {
-        let locked = format!("locked for {purpose} after {TIME}\n");
+        let locked = format!("locked for {purpose} (at once|after {TIME})\n");
         let said = about(&data, &format!("{locked}gtlock: .*/state.json: held for {TIME}"));
         run(&["-v"], mode).stderr(predicate::str::is_match(said).expect("a pattern"));
     }

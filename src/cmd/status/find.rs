@@ -13,7 +13,7 @@ use crate::sys;
 pub struct Asked {
     pub lock: PathBuf,
     pub kind: Kind,
-    /// Whether it is of interest only if it is there, since it was found in a directory.
+    /// Whether it was found in a directory, and counts only if it still exists.
     pub listed: bool,
 }
 
@@ -29,7 +29,7 @@ impl Asked {
     }
 }
 
-/// The locks that the arguments stand for.
+/// The locks that the arguments name.
 pub fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
     let lock_dir = args.lock_dir.as_deref();
     if args.direct {
@@ -51,7 +51,7 @@ pub fn asked_for(args: &StatusArgs) -> Vec<Result<Asked, Error>> {
     args.paths.iter().flat_map(|path| named_by(path, lock_dir)).collect()
 }
 
-/// Where the locks are that the arguments stand for, in words.
+/// Where the locks are that the arguments name, in words.
 pub fn place(args: &StatusArgs) -> String {
     let preposition = if args.recursive { "below" } else { "in" };
     let default = [match &args.lock_dir {
@@ -63,11 +63,11 @@ pub fn place(args: &StatusArgs) -> String {
     format!("{preposition} {}", paths.join(", "))
 }
 
-/// The locks that a path stands for: a lock file, all those of a directory, or those of a data file.
+/// The locks that a path names: a lock file, all those of a directory, or those of a data file.
 fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
     let is_lock_dir = |dir: &Path| {
         let canonical = sys::canonicalize(dir).ok();
-        lock::is_lock_dir(dir) // be it a link to one of another name
+        lock::is_lock_dir(dir) // even if it is a link to a directory of another name
             || canonical.as_deref().is_some_and(lock::is_lock_dir)
             || lock_dir
                 .is_some_and(|lock_dir| canonical.is_some() && sys::canonicalize(lock_dir).ok() == canonical)
@@ -88,7 +88,7 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
             return in_directory(&below);
         }
         if matches!(has_locks, Ok(true)) {
-            // It may be data too, and locked itself.
+            // The directory may also be data, and locked itself.
             let itself = match data.lock_paths() {
                 Ok(locks) => locks.into_iter().map(Asked::listed).map(Ok).collect(),
                 Err(e) => vec![Err(e)],
@@ -96,24 +96,23 @@ fn named_by(path: &Path, lock_dir: Option<&Path>) -> Vec<Result<Asked, Error>> {
             return in_directory(&below).into_iter().chain(itself).collect();
         }
     } else if lock::is_lock_dir(path) {
-        return in_directory(path); // none there, or not a directory
+        return in_directory(path); // it does not exist, or is not a directory
     } else if is_lock_name && parent.is_some_and(is_lock_dir) {
         return vec![Ok(Asked::named(path.to_owned(), Kind::LockFile))];
     }
-    // What may be a directory of locks is not to be taken for data, whose lock would be free.
+    // A possible lock directory must not be taken for data, whose lock would be free.
     match (data.lock_paths(), is_directory.and(has_locks)) {
         (Ok(locks), Ok(_)) => locks.into_iter().map(|lock| Ok(Asked::named(lock, Kind::LockFile))).collect(),
         (Err(e), _) | (Ok(_), Err(e)) => vec![Err(e)],
     }
 }
 
-/// Whether there is a directory at a path; an error if that cannot be found out.
+/// Whether a path is a directory; an error if that is unknown.
 fn is_directory(path: &Path) -> Result<bool, Error> {
     Ok(at(path, sys::Dir::open(path).map(Some))?.is_some())
 }
 
-/// Whether there is anything at the path of a lock directory, be it a link to nothing; an error if that cannot be
-/// found out.
+/// Whether there is anything at the path of a lock directory, even a link to nothing; an error if that is unknown.
 fn is_there(locks: &Path) -> Result<bool, Error> {
     Ok(at(locks, sys::stat_path(locks))?.is_some() || leads_nowhere(locks))
 }
@@ -143,7 +142,7 @@ fn in_directory(dir: &Path) -> Vec<Result<Asked, Error>> {
     names.into_iter().map(|name| Ok(Asked::listed(dir.join(name)))).collect()
 }
 
-/// Takes back what only helps to lock a file: `status` just looks.
+/// Removes advice that only helps to lock a file: `status` just looks.
 pub fn without_advice(error: &mut Error) {
     if let Error::Invalid { reason, .. } = error
         && let Some(fault) = reason.strip_suffix("; create it first")
@@ -152,14 +151,14 @@ pub fn without_advice(error: &mut Error) {
     }
 }
 
-/// The directories that were named to look for locks in, and that do not exist.
+/// The named directories that do not exist.
 pub fn missing(args: &StatusArgs) -> impl Iterator<Item = &Path> {
     let lock_dir = args.lock_dir.iter().filter(|_| args.paths.is_empty());
     let dirs = args.paths.iter().filter(|path| args.recursive || lock::is_lock_dir(path));
     dirs.chain(lock_dir).map(PathBuf::as_path).filter(|dir| below::is_missing(dir) && !leads_nowhere(dir))
 }
 
-/// Whether a path that was named is neither there nor locked: it may be misspelt.
+/// Whether a named path neither exists nor is locked: it may be misspelt.
 pub fn is_unknown(path: &Path, args: &StatusArgs) -> bool {
     let is_missing =
         |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == io::ErrorKind::NotFound);

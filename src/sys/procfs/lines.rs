@@ -20,7 +20,7 @@ pub struct LockLine {
     pub kind: Kind,
     /// How it is held.
     pub mode: Mode,
-    /// The process that took it, or 0 where that cannot be told: it is gone, or in another PID namespace.
+    /// The process that took it, or 0 if that is unknown: it is gone, or in another PID namespace.
     pub pid: u32,
     /// The device of the file, major and minor number. On btrfs and overlayfs it is not the one that `stat` gives.
     pub device: (u32, u32),

@@ -1,4 +1,4 @@
-//! Unix: runs a command in place of this process, as nearly as a parent can.
+//! Unix: runs a command almost as if this process had become the command.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -17,11 +17,11 @@ use super::{CLOCK, Incoming};
 
 const AT_ONCE: Option<Duration> = Some(Duration::ZERO);
 
-/// The longest wait for a moment in time: a wait stands still while the machine sleeps, and the time does not.
+/// The longest wait for a point in time: a wait stops while the machine sleeps, and the time does not.
 const NAP: Duration = Duration::from_secs(10);
 
 /// Runs a command to its end, with this process's descriptors, directory, group, environment and signal dispositions,
-/// but for what is said about it. The signals that this process gets meanwhile are the command's.
+/// except as the launch asks. The signals that this process gets meanwhile are the command's.
 ///
 /// # Errors
 ///
@@ -32,19 +32,19 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
     let mut sentence = launch.limit.into_iter().flat_map(sentence).peekable();
     drop(launch.streams); // so that a pipe ends when the command has closed it
     let mut child = Child { pid, is_overdue: false, was_interrupted: false, on_event };
-    // A Ctrl-C from before the command was there has not reached it.
+    // A Ctrl-C from before the command started did not reach it.
     while let Some(signal) = signals.next(AT_ONCE) {
         child.pass_on(&signal, false);
     }
     let is_lost = || launch.tether.is_some_and(Tether::is_lost);
     loop {
-        // Before a look at the command: one that is continued is not to be found stopped.
+        // Before a look at the command: one that is continued must not be found stopped.
         while let Some(signal) = signals.next(AT_ONCE) {
             child.pass_on(&signal, has_reached(child.pid, &signal));
         }
         match child.look() {
             Some(Change::Ended(ended)) => {
-                // What the terminal sent to both may have ended the command before it was looked at here.
+                // A signal of the terminal to both may have ended the command before this look.
                 while let Some(signal) = signals.next(AT_ONCE) {
                     child.pass_on(&signal, true);
                 }
@@ -106,12 +106,12 @@ struct Child<'a> {
     pid: Pid,
     /// Whether it was ended because its time was up.
     is_overdue: bool,
-    /// Whether a signal came that asks a process to end.
+    /// Whether a signal that asks a process to end came.
     was_interrupted: bool,
     on_event: OnEvent<'a>,
 }
 
-/// What became of the command.
+/// The state of the command.
 enum Change {
     Ended(Ended),
     /// This signal stopped it.
@@ -132,14 +132,14 @@ impl Child<'_> {
         self.send(signal.si_signo);
     }
 
-    /// Has the command end, which has run for as long as it may.
+    /// Ends the command, whose time is up.
     fn end(&mut self, signal: i32, limit: Limit) {
         if !self.is_overdue {
             (self.on_event)(&Event::Overdue(limit.max));
             self.is_overdue = true;
         }
         self.send(signal);
-        let _ = send(self.pid, SIGCONT); // stopped, it would not hear of it
+        let _ = send(self.pid, SIGCONT); // a stopped process would not get it
     }
 
     fn send(&mut self, signal: i32) {
@@ -151,8 +151,8 @@ impl Child<'_> {
         }
     }
 
-    /// What became of it since the last look, if anything. Collects every child that has ended: as process 1 of a
-    /// container, gtlock gets the orphans too.
+    /// The change of state since the last look, if any. Reaps every child that has ended: as process 1 of a container,
+    /// gtlock gets the orphans, too.
     fn look(&self) -> Option<Change> {
         loop {
             let mut status = 0;

@@ -1,5 +1,4 @@
-//! Directories held open: what is done through one is done in the directory that was opened, whatever its path has
-//! come to name since.
+//! Open directories: an operation through one acts on the directory that was opened, whatever its path names now.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,7 +18,7 @@ use super::super::{Entry, Missing, Stat};
 use super::LOCK_FLAGS;
 use super::link::{Link, MAX_LINKS, link};
 
-/// How a directory is opened to work through it: to look into it is not asked for.
+/// How a directory is opened to work through it. Its entries need not be readable.
 #[cfg(target_os = "linux")]
 const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 #[cfg(not(target_os = "linux"))]
@@ -35,7 +34,7 @@ impl Dir {
         open_from(AT_FDCWD, path)
     }
 
-    /// Opens a directory, made with all above it if need be. Nothing is made where a link leads to nothing.
+    /// Opens a directory, and creates it and all above it if they do not exist. Creates nothing behind a dangling link.
     pub fn open_or_make(path: &Path) -> io::Result<Self> {
         walk(AT_FDCWD, path, Missing::Make)
     }
@@ -54,7 +53,7 @@ impl Dir {
         Ok(here)
     }
 
-    /// Whether it is in a file system of the kernel's own, such as `/proc`, in which programs can create no files.
+    /// Whether it is in a file system of the kernel, such as `/proc`, in which programs cannot create files.
     pub fn is_virtual(&self) -> bool {
         super::is_virtual(&self.0)
     }
@@ -64,7 +63,7 @@ impl Dir {
         Ok(fstat(&self.0)?.st_uid)
     }
 
-    /// The user that what is at a path from here belongs to, if that can be seen.
+    /// The owner of what is at a path from here, if that can be seen.
     pub fn owner_in(&self, path: &Path) -> Option<u32> {
         fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| stat.st_uid).ok()
     }
@@ -78,8 +77,8 @@ impl Dir {
         link(self.0.as_fd(), name)
     }
 
-    /// Opens a lock file, or makes it. Waits for no FIFO and no lease. The file
-    /// is writable if this user may write it, else only readable.
+    /// Opens a lock file, or creates it. Does not wait for a FIFO or a lease. The file is writable if this user may
+    /// write to it, else only readable.
     pub fn open_lock(&self, path: &Path, missing: Missing) -> io::Result<File> {
         let open = |flags| open_file(self.0.as_fd(), path, flags);
         loop {
@@ -101,8 +100,7 @@ impl Dir {
         }
     }
 
-    /// Opens a file or directory to be locked itself, or makes a file. Any access
-    /// that this user has will do.
+    /// Opens a file or directory to lock it itself, or creates a file. Any access that this user has will do.
     pub fn open_itself(&self, path: &Path, missing: Missing) -> io::Result<File> {
         let open = |flags| open_file(self.0.as_fd(), path, flags);
         match open(OFlag::O_RDONLY) {
@@ -114,14 +112,14 @@ impl Dir {
         }
     }
 
-    /// Opens what a link of `/proc` leads to, to be locked itself.
+    /// Opens what a link of `/proc` leads to, to lock it itself.
     pub fn open_through(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlag::from_bits_retain(LOCK_FLAGS & !libc::O_NOFOLLOW) | OFlag::O_CLOEXEC;
         let open = |access| openat(&self.0, name, flags | access, Mode::empty());
         Ok(open(OFlag::O_RDONLY).or_else(|_| open(OFlag::O_WRONLY))?.into())
     }
 
-    /// Opens a file that is there, for reading and writing.
+    /// Opens an existing file for reading and writing.
     pub fn open_for_writing(&self, path: &Path) -> io::Result<File> {
         open_file(self.0.as_fd(), path, OFlag::O_RDWR)
     }
@@ -148,7 +146,7 @@ impl Dir {
         Ok(entries.map(|entry| {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes()).to_owned();
-            // Most file systems say it for nothing.
+            // Most file systems show it with the entry.
             let is_file = match entry.file_type() {
                 Some(kind) => kind == Type::File,
                 None => self.stat_in(Path::new(&name))?.is_none_or(|stat| stat.is_file),
@@ -157,13 +155,13 @@ impl Dir {
         }))
     }
 
-    /// Removes a lock file. `false` if it has to stay because somebody has it open; never on Unix.
+    /// Removes a lock file. `false` if it must stay because somebody has it open; never on Unix.
     pub fn remove_lock(&self, name: &OsStr) -> io::Result<bool> {
         unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir)?;
         Ok(true)
     }
 
-    /// What there is at a path, if it is something that can be no lock file.
+    /// The kind of what is at a path, if it cannot be a lock file.
     pub fn non_regular_kind(&self, path: &Path) -> Option<&'static str> {
         let stat = fstatat(&self.0, path, AtFlags::AT_SYMLINK_NOFOLLOW).ok()?;
         Some(match kind_of(&stat) {
@@ -185,7 +183,7 @@ fn is_any(error: &io::Error, errors: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|error| errors.contains(&Errno::from_raw(error)))
 }
 
-/// Opens a file below a directory, itself through no symbolic link.
+/// Opens a file below a directory, but no symbolic link.
 fn open_file(base: BorrowedFd<'_>, path: &Path, flags: OFlag) -> io::Result<File> {
     let flags = flags | OFlag::from_bits_retain(LOCK_FLAGS) | OFlag::O_CLOEXEC;
     let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o666) } else { Mode::empty() };

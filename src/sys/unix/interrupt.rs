@@ -1,8 +1,7 @@
 //! Threads that wait in a system call and can be interrupted.
 //!
-//! A blocked flock(2) ends early for nothing but a signal. So the waiting thread, and no other, is sent one: SIGURG,
-//! which does nothing to a process that does not handle it. A process that does handle or ignore it keeps it, and its
-//! waits are done by polling.
+//! Only a signal ends a blocked flock(2) early. So the waiting thread, and no other, gets SIGURG, which does nothing to a
+//! process that does not handle it. A process that handles or ignores it keeps it, and polls instead of waiting.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
@@ -47,7 +46,7 @@ fn is_default(signal: Signal) -> bool {
     }
 }
 
-/// Starts a thread with every signal blocked: what is meant for this process must not end up there.
+/// Starts a thread with all signals blocked: signals for this process must not go to it.
 pub fn start_quietly<T>(start: impl FnOnce() -> T) -> T {
     let mut mask = SigSet::empty();
     let blocked = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask));

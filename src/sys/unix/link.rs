@@ -21,7 +21,7 @@ use super::dir::kind_of;
 /// How many symbolic links one path may lead through, as in Linux.
 pub const MAX_LINKS: usize = 40;
 
-/// What is in the place of a name that may be a symbolic link.
+/// What a name is that may be a symbolic link.
 #[derive(Debug)]
 pub enum Link {
     /// Anything else, or nothing.
@@ -37,9 +37,9 @@ pub enum Link {
 pub fn link(dir: BorrowedFd<'_>, name: &OsStr) -> io::Result<Link> {
     match readlinkat(dir, name) {
         Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),
-        text => text?, // a link: it is looked at with more care
+        text => text?, // a link: look at it with more care
     };
-    // The link itself is opened where that can be done, so that its owner and its text are of one link.
+    // The link itself is opened if possible, so that its owner and its text are of the same link.
     #[cfg(target_os = "linux")]
     let opened = match openat(dir, name, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty()) {
         Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Link::None),

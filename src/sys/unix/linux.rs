@@ -1,4 +1,4 @@
-//! How a command is started and its signals are awaited on Linux: in few system calls.
+//! Starts a command and waits for signals on Linux, in few system calls.
 
 use std::ffi::CStr;
 use std::io;
@@ -25,14 +25,14 @@ use super::spawn::{Program, SHELL};
 use super::start;
 use crate::sys::{FileId, Stat, Streams, Tether};
 
-/// The signals that are left to act on this process: the stop signals, which stop it, and those that the terminal
-/// sends stop the command too; and SIGPIPE, which is about its own output.
+/// The signals that still act on this process: the stop signals, which stop it (and, from the terminal, the command too);
+/// and SIGPIPE, which is about its own output.
 const LEFT: [Signal; 4] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGPIPE];
 
 /// The clock by which a command's time is measured: it goes on while the machine sleeps.
 pub const CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
 
-/// The signals that this process gets, held back until they are asked for, or this is dropped.
+/// The signals that this process gets, blocked until they are asked for, or until this is dropped.
 #[derive(Debug)]
 pub struct Incoming {
     held_back: SigSet,
@@ -154,9 +154,9 @@ impl Drop for Incoming {
     }
 }
 
-/// Looks at what a path leads to; `None` where the system does not know the call, or a container runtime forbids it.
+/// Looks at what a path leads to; `None` if the system does not know the call, or a container runtime forbids it.
 ///
-/// It does not ask for the file's times: once they have been asked for, the next write has to change the inode on disk.
+/// It does not ask for the file's times: after that, the next write would have to change the inode on disk.
 pub fn stat(dir: impl AsFd, path: &Path, flags: AtFlags) -> Option<io::Result<Stat>> {
     let flags = rustix::fs::AtFlags::from_bits_retain(flags.bits().cast_unsigned());
     let wanted = StatxFlags::TYPE | StatxFlags::NLINK | StatxFlags::INO | StatxFlags::SIZE;

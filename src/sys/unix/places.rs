@@ -1,9 +1,9 @@
-//! Places: single bytes of a lock file, far beyond its content, each locked by whoever waits there, or has it as a
-//! slot.
+//! Places: single bytes of a lock file, far beyond its content. The process that waits at a place, or has it as a slot,
+//! locks it.
 //!
-//! The locks belong to the open file description (`F_OFD_SETLK`), as flock's do: the kernel drops them with the
-//! last descriptor, and tells everybody who asks where the first one is. They neither see nor disturb flock's, except
-//! on NFS, where the two are one kind. There, and where something else is locked in the row, nobody queues.
+//! The locks belong to the open file description (`F_OFD_SETLK`), as flock's do: the kernel releases them with the last
+//! descriptor, and shows to any process where the first one is. They are independent of flock's, except on NFS, where
+//! the two are the same. There, and where another program locks such bytes, nobody queues.
 
 use std::fs::File;
 use std::io;
@@ -30,12 +30,12 @@ pub fn of_this_process(ticket: u64) -> u64 {
     ticket + u64::from(std::process::id())
 }
 
-/// The process whose place it is; `None` where that is not known.
+/// The process whose place it is; `None` if that is unknown.
 pub fn owner(place: u64) -> Option<u32> {
     u32::try_from(place % TICKET).ok()
 }
 
-/// How often a place is looked at that cannot be waited for.
+/// How often to look at a place that cannot be waited for.
 const POLL: Duration = Duration::from_millis(10);
 
 /// A taken place in `from..to`, if there is one; which one, the kernel chooses.
@@ -56,11 +56,11 @@ pub fn taken(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
 pub fn is_locked(file: &File) -> bool {
     match taken(file, 0, END) {
         Ok(place) => place.is_some(),
-        Err(e) => e.raw_os_error().is_none(), // where the system does not say, flock alone has to do
+        Err(e) => e.raw_os_error().is_none(), // on a system without such locks, flock alone must do
     }
 }
 
-/// A place that is kept until it is left, or the file is closed by everybody who shares it.
+/// A place that is kept until it is left, or until all processes that share the file have closed it.
 #[derive(Debug)]
 pub struct Kept(u64);
 
@@ -70,7 +70,7 @@ impl Kept {
         let _ = leave(file, self.0); // closing the file does it too
     }
 
-    /// Keeps it no longer than this.
+    /// Keeps it only until the value that this returns is dropped.
     pub fn until_dropped(self, file: &File) -> Taken<'_> {
         Taken { file, kept: self }
     }
@@ -89,7 +89,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// Takes a place; `None` if somebody has it. One in a file that may only be read is shared by all who may do no more.
+/// Takes a place; `None` if somebody has it. Users who may only read the file share a place.
 pub fn take(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
     let kept = match take_alone(file, place) {
         Err(e) if e.raw_os_error() == Some(libc::EBADF) => set(file, libc::F_RDLCK, place),
@@ -98,7 +98,7 @@ pub fn take(file: &File, place: u64) -> io::Result<Option<Taken<'_>>> {
     Ok(kept?.map(|kept| kept.until_dropped(file)))
 }
 
-/// Takes a place that nobody else can have; `None` if somebody has it. Fails in a file that may only be read.
+/// Takes a place for this process alone; `None` if somebody has it. Fails if this user may only read the file.
 pub fn take_alone(file: &File, place: u64) -> io::Result<Option<Kept>> {
     set(file, libc::F_WRLCK, place)
 }
@@ -122,7 +122,7 @@ pub fn wait_until_left(file: &File, place: u64) -> io::Result<()> {
     let mut theirs = lock(libc::F_RDLCK, place, 1);
     let waited = match wait(libc::F_WRLCK) {
         Err(Errno::EBADF) => {
-            // This file may only be read: a lock for reading waits for those for writing alone.
+            // This user may only read the file: a lock for reading waits only for those for writing.
             fcntl(file, FcntlArg::F_OFD_GETLK(&mut theirs))?;
             if i32::from(theirs.l_type) == libc::F_UNLCK {
                 thread::sleep(POLL);

@@ -1,8 +1,8 @@
-//! Permissions of what is made in a directory: every user who may write there may use it.
+//! Permissions of new files and directories: every user who may write in a directory may use what is created in it.
 //!
-//! A lock that only its first user could open would keep everybody else from the data. So what is made gets the
-//! permission bits of the directory in which it is made, and its group; made by root, its owner too. Only what was
-//! made here is changed, and only through its descriptor. The umask has no say.
+//! A lock that only its first user can open would keep everybody else from the data. So a new file gets the permission
+//! bits and the group of its directory, and, if root creates it, the owner too. Only what was created here is changed, and
+//! only through its descriptor. The umask does not count.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
@@ -24,17 +24,17 @@ use super::dir::Dir;
 use super::start_quietly;
 use super::{LOCK_FLAGS, write_at};
 
-/// What a directory hands on to a directory in it: all but the set-user-ID bit, which means nothing there.
+/// What a directory passes on to a directory in it: all but the set-user-ID bit, which means nothing there.
 const OF_DIRECTORIES: mode_t = 0o3777;
 
-/// What it hands on to a file.
+/// What it passes on to a file.
 const OF_FILES: mode_t = 0o666;
 
-/// The stack of a thread that makes something, in bytes.
+/// The stack of a thread that creates a file, in bytes.
 #[cfg(target_os = "linux")]
 const STACK: usize = 64 << 10;
 
-/// What a directory hands on to what is made in it.
+/// What a directory passes on to new files and directories in it.
 #[derive(Clone, Copy)]
 struct Rights {
     owner: Uid,
@@ -57,14 +57,14 @@ impl Rights {
         (self.bits | 0o700) & OF_DIRECTORIES
     }
 
-    /// The bits to make something with, which may have another group at first.
+    /// The bits to create something with, which may have another group at first.
     fn at_first(self, bits: mode_t) -> Mode {
         let has_group =
             Mode::from_bits_truncate(self.bits).contains(Mode::S_ISGID) || getegid() == self.group;
         Mode::from_bits_truncate(if has_group { bits } else { without_group(bits) })
     }
 
-    /// Gives them to what this process has just made, where the file system knows of them.
+    /// Gives them to what this process has just created, if the file system supports them.
     fn give(self, made: impl AsFd, bits: mode_t) -> nix::Result<()> {
         let stat = fstat(&made)?;
         let has_group = stat.st_gid == self.group.as_raw() || fchown(&made, None, Some(self.group)).is_ok();
@@ -79,20 +79,20 @@ impl Rights {
     }
 }
 
-/// What is meant for a group, and not for another: that one gets what everybody gets. Only members may give a file to a
-/// group.
+/// Removes the rights that are meant for another group: the wrong one gets the rights of everybody. Only members may give
+/// a file to a group.
 fn without_group(bits: mode_t) -> mode_t {
     bits & (!0o70 | (bits & 0o7) << 3)
 }
 
 impl Dir {
-    /// Makes a file that is not there. Every user who may write in this directory may read and write it.
+    /// Creates a file that does not exist. Every user who may write in this directory may read and write it.
     pub(super) fn make_file(&self, name: &OsStr) -> nix::Result<File> {
         without_umask(|| self.make_lock(name))
     }
 
-    /// Makes what is missing of the directories of a path, and in the last of them, if it was missing, a file. Every
-    /// user who may write in the directory in which they are made may do so in them.
+    /// Creates the missing directories of a path, and in the last of them, if it was missing, a file. Every user who may
+    /// write in the directory in which they are created may write in them.
     pub fn make_below(&self, path: &[&str], file: (&str, &[u8])) -> io::Result<()> {
         without_umask(|| self.make_each_below(path, file))
     }
@@ -114,7 +114,7 @@ impl Dir {
         let is_made = match mkdirat(&self.0, *first, rights.at_first(bits)) {
             Ok(()) => true,
             Err(Errno::EEXIST) => false,
-            // It may be there all the same, in a directory in which nothing may be made.
+            // It may exist, in a directory in which this user may create nothing.
             Err(refused) => self.open_in(first.as_ref()).map(|_| false).map_err(|_| refused)?,
         };
         if is_made && let Some(made) = self.open_made(first, rest.first().unwrap_or(&file.0))? {
@@ -122,20 +122,20 @@ impl Dir {
         }
         let dir = self.open_in(first.as_ref())?;
         if is_made && rest.is_empty() {
-            // It is of no importance: a lock works without.
+            // Errors do not matter: a lock works without this file.
             let _ = dir.make_lock(file.0.as_ref()).map(|made| write_at(&made, file.1, 0));
         }
         dir.make_each_below(rest, file)
     }
 
-    /// Opens a directory that this process has just made; `None` if there is more in it than is to be made there next.
+    /// Opens a directory that this process has just created; `None` if it has more in it than what is created there next.
     ///
-    /// Where a stranger may rename it, he may have put another of this user's directories in its place. One without
-    /// content he could as well have removed, and made himself: so nothing is given to him.
+    /// A stranger who may rename it may have replaced it with another of this user's directories. An empty directory the
+    /// stranger could also have removed and created: so giving its rights away gives nothing away.
     fn open_made(&self, name: &str, expected: &str) -> nix::Result<Option<Self>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let dir = Self(openat(&self.0, name, flags, Mode::empty())?);
-        // Through the descriptor, as the umask may have taken the right to do more.
+        // Through the descriptor, since the umask may have removed the right to do more.
         let mut entries = nix::dir::Dir::from_fd(dir.0.try_clone().map_err(|_| Errno::EMFILE)?)?;
         let is_expected =
             |name: &CStr| name == c"." || name == c".." || name.to_bytes() == expected.as_bytes();
@@ -144,11 +144,11 @@ impl Dir {
     }
 }
 
-/// Makes something with no umask, so that it has its bits from the first moment: others may come in the next, and this
-/// process may be killed.
+/// Creates something without a umask, so that it has its bits from the start: others may use it at once, and this process
+/// may be killed.
 ///
-/// In a thread of its own, as other threads of this process are to keep theirs. Where that is not to be had, what the
-/// umask takes is given later.
+/// In a thread of its own, since the other threads keep their umask. Without a thread, the bits that the umask removes are
+/// added later.
 #[cfg(target_os = "linux")]
 fn without_umask<T: Send>(make: impl Fn() -> T + Sync) -> T {
     use nix::sched::{CloneFlags, unshare};

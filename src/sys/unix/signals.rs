@@ -1,4 +1,4 @@
-//! What signals mean here: which reach the command, which end this process, and how.
+//! Signals: which reach the command, which end this process, and how.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub fn serve_as_process_1() -> impl Drop {
     if std::process::id() == 1 {
         let ending = ENDING.into_iter().filter(|&signal| !is_ignored(signal as i32));
         let actions = ending.map(|signal| (signal, SigHandler::Handler(exit)));
-        // Of children that are ignored the kernel keeps nothing. No handler, which would interrupt a wait.
+        // The kernel keeps nothing of ignored children. A handler would interrupt a wait.
         for (signal, handler) in actions.chain([(Signal::SIGCHLD, SigHandler::SigIgn)]) {
             let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
             before.0.extend(act(signal, &action).map(|before| (signal, before)));
@@ -48,7 +48,7 @@ pub fn serve_as_process_1() -> impl Drop {
     before
 }
 
-/// Sets what a signal does; what it did before, if that can be changed.
+/// Sets the action of a signal, and returns the one before, if it can be changed.
 fn act(signal: Signal, action: &SigAction) -> Option<SigAction> {
     // SAFETY: no handler but that above, which may be called at any time.
     #[allow(unsafe_code)]
@@ -57,12 +57,12 @@ fn act(signal: Signal, action: &SigAction) -> Option<SigAction> {
     }
 }
 
-/// What a signal is called.
+/// The name of a signal.
 pub fn name_of(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |signal| signal.to_string())
 }
 
-/// Sends a process a signal, of those too that nix does not know.
+/// Sends a process a signal, even one that nix does not know.
 pub fn send(process: Pid, signal: i32) -> Result<(), Errno> {
     // SAFETY: it takes numbers.
     #[allow(unsafe_code)]
@@ -91,10 +91,9 @@ pub fn is_from(child: Pid, signal: &siginfo_t) -> bool {
     sender(signal) == Some(child.as_raw())
 }
 
-/// Whether a signal that this process got was sent to the command as well: the terminal sends what is
-/// typed to the whole foreground group, so the command has it unless it left the group. Of a hang-up it
-/// tells the leader of the session alone. Other signals of the kernel (an alarm set before this program
-/// was executed) are for one process.
+/// Whether a signal that this process got was sent to the command as well. The terminal sends a signal to the whole
+/// foreground group, so the command has it unless it left the group. A hang-up goes only to the leader of the session.
+/// Other signals of the kernel (an alarm set before this program was executed) are for one process.
 pub fn has_reached(child: Pid, signal: &siginfo_t) -> bool {
     let to_group = match signal.si_signo {
         libc::SIGINT | libc::SIGQUIT | libc::SIGWINCH => true,
@@ -125,7 +124,7 @@ pub fn die_of(signal: i32) {
         let _ = setrlimit(Resource::RLIMIT_CORE, 0, hard);
     }
     #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe heeds no limit
+    let _ = nix::sys::prctl::set_dumpable(false); // a core_pattern with a pipe ignores limits
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: the default action runs no code of this program, and sigemptyset initialises the set.
     // (nix does not know all the signals.)

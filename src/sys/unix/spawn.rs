@@ -14,15 +14,15 @@ use nix::unistd::{AccessFlags, access, execve};
 use super::start;
 use crate::sys::Streams;
 
-/// What runs scripts without `#!`, as execvp(3) has it.
+/// The shell for scripts without `#!`, as with execvp(3).
 pub const SHELL: &CStr = c"/bin/sh";
 
-/// A program to be run, in the words of execve(2).
+/// A program to run, with the arguments of execve(2).
 pub struct Program {
     /// Its file.
     pub file: CString,
     words: Vec<CString>,
-    /// What is set in its environment, as `NAME=VALUE`.
+    /// The variables that are set in its environment, as `NAME=VALUE`.
     variables: Vec<CString>,
 }
 
@@ -83,7 +83,7 @@ impl Program {
     }
 }
 
-/// Becomes a command: runs it in this process. Returns only if that cannot be done.
+/// Becomes a command: runs it in this process. Returns only if that fails.
 pub fn become_command(command: &[OsString], variables: &[(&str, OsString)]) -> io::Result<Infallible> {
     let program = Program::of(command, variables)?;
     let environment = program.environment();
@@ -92,7 +92,7 @@ pub fn become_command(command: &[OsString], variables: &[(&str, OsString)]) -> i
         Err(Errno::ENOEXEC) => execve(SHELL, &program.words_for_shell(), &environment),
         failed => failed,
     };
-    start::ignore_sigpipe(); // for what is said about it
+    start::ignore_sigpipe(); // for the message
     Ok(failed?)
 }
 

@@ -1,5 +1,5 @@
-//! What the process was started with, and what Rust's runtime would change before `main`, were it not left out: it
-//! ignores SIGPIPE, and puts `/dev/null` in the place of a closed standard descriptor.
+//! The state that the process was started with. Rust's runtime would change it before `main`, and is left out: it ignores
+//! SIGPIPE, and opens `/dev/null` for a closed standard descriptor.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::IntoRawFd;
@@ -12,7 +12,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 static SIGPIPE_IGNORED: AtomicBool = AtomicBool::new(false);
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// What `gtlock` has to do before anything else.
+/// What `gtlock` must do first.
 pub fn begin() {
     for (descriptor, closed) in (0..).zip(&CLOSED) {
         // SAFETY: it reads the flags of a descriptor, which need not be open.
@@ -23,14 +23,14 @@ pub fn begin() {
             hold_place(descriptor);
         }
     }
-    let before = handle_sigpipe(SigHandler::SigIgn); // to write where nobody reads is an error
+    let before = handle_sigpipe(SigHandler::SigIgn); // a write that nobody reads is an error
     SIGPIPE_IGNORED.store(matches!(before, Some(SigHandler::SigIgn)), Ordering::Relaxed);
 }
 
-/// Keeps a standard descriptor from being given to a file that is opened later, and then written to as standard error.
-/// For the command it is closed, like all that Rust opens.
+/// Occupies a closed standard descriptor, so that a file that is opened later does not get its number, and messages. For the
+/// command it is closed, like everything that Rust opens.
 fn hold_place(descriptor: i32) {
-    // The lowest number that is free, and so this one.
+    // The lowest free number: this one.
     let opened = OpenOptions::new().read(true).write(true).open("/dev/null").or_else(|_| File::open("/"));
     if !opened.is_ok_and(|file| file.into_raw_fd() == descriptor) {
         std::process::abort(); // nothing could be opened safely
@@ -48,7 +48,7 @@ pub fn ignore_sigpipe() {
     handle_sigpipe(SigHandler::SigIgn);
 }
 
-/// Has SIGPIPE do what it did when the process was started.
+/// Restores the action of SIGPIPE from the start of the process.
 pub fn restore_sigpipe() {
     if !SIGPIPE_IGNORED.load(Ordering::Relaxed) {
         handle_sigpipe(SigHandler::SigDfl);
@@ -63,7 +63,7 @@ fn handle_sigpipe(handler: SigHandler) -> Option<SigHandler> {
     }
 }
 
-/// Whether a descriptor is a standard one that the caller had closed.
+/// Whether a descriptor is a standard one that was closed when the process started.
 pub fn was_closed(descriptor: i32) -> bool {
     let noted = usize::try_from(descriptor).ok().and_then(|number| CLOSED.get(number));
     noted.is_some_and(|closed| closed.load(Ordering::Relaxed))
