@@ -12,7 +12,7 @@ use crate::{sys, txn};
 
 /// What comes of the attempt to get into the queues.
 pub enum Entered {
-    /// Nobody is before us, but these are records that nobody answers for. Our own are written.
+    /// Nobody is before us, but these are records that nobody answers for.
     First(Vec<Pair>),
     /// We have a place.
     Queued,
@@ -26,8 +26,6 @@ pub struct Ahead {
     pub blocker: Option<(OsString, Vec<u8>)>,
     /// What nobody answers for any more.
     pub orphans: Vec<Pair>,
-    /// Whether our own records are written.
-    pub has_records: bool,
     /// The first revision that was not seen.
     pub next: i64,
 }
@@ -61,24 +59,24 @@ impl Session {
         busy.map_or_else(|| asked.locks[0].0.clone(), |(_, (name, _))| name.clone())
     }
 
-    /// Puts the own keys into all queues, or into none if it is not to wait and a lock is not free. It may be asked for
-    /// again, after an answer that got lost.
+    /// Puts the own keys into all queues, or into none if it is not to wait and a lock is not free. The records go with them:
+    /// who has its turn has nothing left to write. It may be asked for again, after an answer that got lost.
     pub fn enter(&self, until: Duration) -> Result<Entered, Stop> {
         let asked = &self.asked;
         self.write(|state| {
             let places = self.places(state.lease);
-            let puts: Vec<_> = places
-                .iter()
-                .zip(&asked.locks)
-                .map(|(key, (_, mode))| txn::put(key, &asked.record.with_mode(*mode).write(), state.lease))
-                .collect();
+            let places_of = places.iter().zip(&asked.locks);
+            let puts = places_of
+                .map(|(key, (_, mode))| txn::put(key, &asked.record.with_mode(*mode).write(), state.lease));
+            let puts: Vec<_> = puts.collect();
             let records = asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.records_of(name)));
+            let running = self.own_records(*state, Some(millis_now()));
             let own = txn::get(&places[0]);
-            let free =
-                [records.collect(), self.own_records(*state), puts.clone(), vec![own.clone()]].concat();
+            let free = [records.collect(), running, puts.clone(), vec![own.clone()]].concat();
             let mut taken: Vec<_> =
                 asked.locks.iter().map(|(name, _)| txn::all_below(&asked.keys.queue(name))).collect();
             if asked.wait != Wait::Never {
+                let puts = [puts, self.own_records(*state, None)].concat();
                 taken = vec![txn::nested(&[txn::created_in(&places[0], 0)], &puts, &[])];
             }
             taken.push(own);
@@ -101,69 +99,39 @@ impl Session {
         })
     }
 
-    /// Writes the own records.
-    fn own_records(&self, state: State) -> Vec<Value> {
-        let asked = &self.asked;
-        let records = self.record_keys(state.lease).into_iter().zip(&asked.locks);
+    /// Writes the own records, of a command that runs since then, if it does.
+    fn own_records(&self, state: State, since: Option<u64>) -> Vec<Value> {
+        let records = self.record_keys(state.lease).into_iter().zip(&self.asked.locks);
         let put = records.map(|(key, (_, mode))| {
-            let mut record = asked.record.with_mode(*mode);
-            record.since = Some(millis_now());
+            let mut record = self.asked.record.with_mode(*mode);
+            record.since = since;
             record.delay_ms = u64::try_from(self.leash.delay().as_millis()).unwrap_or(u64::MAX);
-            record.fence = (state.revision != 0).then_some(state.revision);
             txn::put(&key, &record.write(), 0)
         });
         put.collect()
     }
 
-    /// Looks who is before us, and writes the own records if nobody is. `None` if the own keys are gone.
+    /// Looks who is before us. `None` if the own keys are gone.
     pub fn look(&self) -> Result<Option<Ahead>, Stop> {
-        let asked = &self.asked;
-        self.write(|state| {
-            let own = self.are_own(*state);
-            let reads: Vec<_> = asked
-                .locks
-                .iter()
-                .flat_map(|(name, mode)| {
-                    let last = txn::youngest_before(&asked.blockers(name, *mode), state.revision);
-                    [last, txn::all_below(&asked.keys.records_of(name))]
-                })
-                .collect();
-            // A comparison cannot tell of a reader whether all writers are younger, only whether there is none.
-            let first = asked.locks.iter().map(|(name, mode)| match mode {
-                Mode::Exclusive => txn::all_since(&asked.blockers(name, *mode), state.revision),
-                Mode::Shared => txn::none_below(&asked.blockers(name, *mode)),
-            });
-            let first: Vec<_> = own.iter().cloned().chain(first).collect();
-            let claim = [reads.clone(), self.own_records(*state)].concat();
-            let otherwise = [txn::nested(&own, &reads, &[])];
-            let body = json!({ "compare": first, "success": claim, "failure": otherwise });
-            let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;
-            let has_records = answer["succeeded"] == true;
-            let responses = if has_records {
-                &answer["responses"]
-            } else {
-                let nested = &answer["responses"][0]["response_txn"];
-                if nested["succeeded"] != true {
-                    return Ok(None);
-                }
-                &nested["responses"]
-            };
-            let mut ahead = Ahead {
-                blocker: None,
-                orphans: Vec::new(),
-                has_records,
-                next: number(&answer["header"]["revision"]) + 1,
-            };
-            let range = |at: usize| Pair::all(&responses[at]["response_range"]);
-            let mut locks = asked.locks.iter().enumerate();
-            ahead.blocker = locks.find_map(|(at, (name, _))| Some((name.clone(), range(2 * at).pop()?.key)));
-            ahead.orphans = self.orphans(*state, |at| range(2 * at + 1));
-            Ok(Some(ahead))
-        })
+        let state = self.state();
+        let reads = self.asked.locks.iter().flat_map(|(name, mode)| {
+            let last = txn::youngest_before(&self.asked.blockers(name, *mode), state.revision);
+            [last, txn::all_before(&self.asked.keys.records_of(name), state.revision)]
+        });
+        let body = json!({ "compare": self.are_own(state), "success": reads.collect::<Vec<_>>() });
+        let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;
+        if answer["succeeded"] != true {
+            return Ok(None);
+        }
+        let range = |at: usize| Pair::all(&answer["responses"][at]["response_range"]);
+        let mut locks = self.asked.locks.iter().enumerate();
+        let blocker = locks.find_map(|(at, (name, _))| Some((name.clone(), range(2 * at).pop()?.key)));
+        let orphans = self.orphans(state, |at| range(2 * at + 1));
+        Ok(Some(Ahead { blocker, orphans, next: number(&answer["header"]["revision"]) + 1 }))
     }
 
-    /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody else
-    /// answers for them. `records` has those of each lock.
+    /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody answers for
+    /// those that are older than ours: who has them is gone. `records` has those of each lock.
     fn orphans(&self, state: State, records: impl Fn(usize) -> Vec<Pair>) -> Vec<Pair> {
         let own = self.record_keys(state.lease);
         let mut orphans = Vec::new();
@@ -174,14 +142,22 @@ impl Session {
         orphans
     }
 
-    /// Writes the own records in place of those that nobody answers for; whether the own keys are still there.
+    /// Removes the records that nobody answers for; whether the own keys are still there.
     pub fn succeed(&self, orphans: &[Pair]) -> Result<bool, Stop> {
         self.write(|state| {
-            let deletions = orphans.iter().map(|orphan| txn::delete(&orphan.key));
-            let all: Vec<_> = deletions.chain(self.own_records(*state)).collect();
-            let body = json!({ "compare": self.are_own(*state), "success": all });
+            let deletions: Vec<_> = orphans.iter().map(|orphan| txn::delete(&orphan.key)).collect();
+            let body = json!({ "compare": self.are_own(*state), "success": deletions });
             let answer = self.client.call("/v3/kv/txn", &body, sys::now() + self.asked.ttl)?;
             Ok(answer["succeeded"] == true)
         })
+    }
+
+    /// Notes for others since when the command runs.
+    pub fn note_start(&self, since: u64) {
+        let _ = self.write(|state| {
+            let records = self.own_records(*state, Some(since));
+            let body = json!({ "compare": self.are_own(*state), "success": records });
+            self.client.call("/v3/kv/txn", &body, sys::now())
+        });
     }
 }

@@ -19,6 +19,7 @@ use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 use crate::client::Fault;
 use crate::leash::{Due, Leash, Reason};
 use crate::queue::{Outcome, Queue};
+use crate::record::millis_now;
 use crate::session::{Renewal, Session, Stop};
 use crate::talk::{Said, Told};
 use crate::tree::Tree;
@@ -31,6 +32,9 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a watch of the own keys lasts before they are looked at.
 const WATCH: Duration = Duration::from_mins(10);
+
+/// How long a command runs before others are told since when: most are over by then.
+const NOTE_AFTER: Duration = Duration::from_millis(100);
 
 /// Before a renewal that did not count is tried again.
 const SOON: Duration = Duration::from_millis(50);
@@ -149,6 +153,7 @@ fn take(session: &Session) {
     let said = match Queue::new(session).acquire() {
         Ok(Outcome::Held(state)) => {
             let key = session.places(state.lease).swap_remove(0);
+            let since = millis_now();
             session.speaker.say(&Said::Holds {
                 fence: state.revision,
                 key,
@@ -157,7 +162,7 @@ fn take(session: &Session) {
             if let Some(warning) = versions::warning(&session.client).filter(|_| !session.asked.is_quiet) {
                 session.speaker.say(&Said::Warns(warning));
             }
-            watch_over(session);
+            watch_over(session, since);
             return;
         }
         Ok(Outcome::Free) => Said::Free,
@@ -184,7 +189,7 @@ fn take(session: &Session) {
 }
 
 /// Sees to it that the command is stopped when its lock ends early.
-fn watch_over(session: &Session) {
+fn watch_over(session: &Session, since: u64) {
     let state = session.state();
     let watch = |key: Vec<u8>| {
         let client = session.client.clone();
@@ -203,6 +208,8 @@ fn watch_over(session: &Session) {
                 return; // the renewals find it too, a little later
             }
         }
+        thread::sleep(NOTE_AFTER);
+        session.note_start(since);
     });
 }
 

@@ -4,10 +4,10 @@
 //! | --- | --- |
 //! | `/PREFIX/q/NAME/w/LEASE` | a writer, as long as its lease lives |
 //! | `/PREFIX/q/NAME/r/LEASE` | a reader |
-//! | `/PREFIX/held/NAME/LEASE` | its command may run; without a lease, so that it outlasts a holder that could not release |
+//! | `/PREFIX/held/NAME/LEASE` | its command may run; under no lease, so that it outlasts a holder that could not release |
 //!
-//! `/` and `%` in NAME are written as `%2F` and `%25`. The revision in which a key of the queue was created is its place,
-//! and its fence.
+//! `/` and `%` in NAME are written as `%2F` and `%25`. The revision in which both keys of one were created is its place, and its
+//! fence.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -1,10 +1,10 @@
 //! The way from a request to its locks: a lease, a place in every queue at once, and the wait for those before it.
 //!
 //! ```text
-//! lease --> places, and records if nobody is before us --> who is before us? --nobody--> records that nobody answers for?
-//!   ^                                                        |        ^                    | no        | their delay
-//!   |                                                   the last one  |                    v           v
-//!   +------------------- our keys are gone <--------- watch its end --+             time left? ------> held
+//! lease --> keys in all queues --> who is before us? --nobody--> older records, that nobody answers for?
+//!   ^                                |        ^                      | no        | their delay
+//!   |                           the last one  |                      v           v
+//!   +---- our keys are gone <--- watch its end+               time left? ------> held
 //! ```
 //!
 //! All keys of one transaction have one revision, so that several locks are queued for in one order everywhere: nobody
@@ -95,7 +95,7 @@ impl<'a> Queue<'a> {
     fn attempt(&mut self) -> Result<Option<Outcome>, Stop> {
         match self.session.enter(self.until(PATIENCE))? {
             Entered::Busy(lock) => Ok(Some(Outcome::Busy(lock))),
-            Entered::First(orphans) => self.go(&orphans, true),
+            Entered::First(orphans) => self.go(&orphans),
             Entered::Queued => self.wait(),
         }
     }
@@ -129,7 +129,7 @@ impl<'a> Queue<'a> {
                 Err(e) => return Err(e),
             };
             let Some((name, key)) = ahead.blocker else {
-                return self.go(&ahead.orphans, ahead.has_records);
+                return self.go(&ahead.orphans);
             };
             if held::is_around(&self.session.asked.keys, &key) {
                 return Ok(Some(Outcome::AlreadyLocked(name)));
@@ -150,7 +150,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Nobody is before us: waits until no command of those that were can run any more, and until there is time for ours.
-    fn go(&self, orphans: &[Pair], has_records: bool) -> Result<Option<Outcome>, Stop> {
+    fn go(&self, orphans: &[Pair]) -> Result<Option<Outcome>, Stop> {
         if let Some(delay) = orphans.iter().map(|orphan| orphan.record().delay()).max() {
             self.say_delay(orphans, delay);
             let deadline = self.deadline().filter(|deadline| *deadline < sys::now() + delay);
@@ -159,7 +159,7 @@ impl<'a> Queue<'a> {
                 return Ok(Some(Outcome::TimedOut(self.name_of(orphans))));
             }
         }
-        if (!orphans.is_empty() || !has_records) && !self.session.succeed(orphans)? {
+        if !orphans.is_empty() && !self.session.succeed(orphans)? {
             return Ok(None);
         }
         let until = self.session.leash.deadline() + PATIENCE;

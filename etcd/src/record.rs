@@ -30,9 +30,6 @@ pub struct Record {
     pub since: Option<u64>,
     /// How long its command may run on after its lock was lost.
     pub delay_ms: u64,
-    /// Its place in the queue, as far as it knew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fence: Option<i64>,
 }
 
 impl Record {

@@ -97,6 +97,11 @@ impl Session {
     /// Gets a lease, with which a place in the queue begins.
     pub fn grant(&self, until: Duration) -> Result<(), Stop> {
         self.write(|state| {
+            if state.lease != 0 {
+                // An earlier lease has ended, under which nothing was run: nobody has to wait for that.
+                let old: Vec<_> = self.record_keys(state.lease).iter().map(|key| txn::delete(key)).collect();
+                self.client.call("/v3/kv/txn", &json!({ "success": old }), until)?;
+            }
             let sent = sys::now();
             let answer = self.client.call(
                 "/v3/lease/grant",

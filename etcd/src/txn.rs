@@ -18,6 +18,14 @@ pub fn all_below(prefix: &[u8]) -> Value {
     } })
 }
 
+/// Reads the keys that begin with `prefix`, of those created before a revision.
+pub fn all_before(prefix: &[u8], revision: i64) -> Value {
+    json!({ "request_range": {
+        "key": base64(prefix), "range_end": base64(&end_of(prefix)),
+        "max_create_revision": (revision - 1).to_string(),
+    } })
+}
+
 /// Reads the youngest key that begins with `prefix`, of those created before a revision.
 pub fn youngest_before(prefix: &[u8], revision: i64) -> Value {
     json!({ "request_range": {
@@ -56,12 +64,4 @@ pub fn none_below(prefix: &[u8]) -> Value {
 /// Whether a key was written last in a revision.
 pub fn modified_in(key: &[u8], revision: i64) -> Value {
     json!({ "key": base64(key), "target": "MOD", "result": "EQUAL", "mod_revision": revision.to_string() })
-}
-
-/// Whether all keys that begin with `prefix` were created in this revision or later. There has to be one.
-pub fn all_since(prefix: &[u8], revision: i64) -> Value {
-    json!({
-        "key": base64(prefix), "range_end": base64(&end_of(prefix)),
-        "target": "CREATE", "result": "GREATER", "create_revision": (revision - 1).to_string(),
-    })
 }

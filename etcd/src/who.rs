@@ -81,7 +81,7 @@ pub fn entries(keys: &Keys, queue: &[Pair], records: &[Pair]) -> Vec<Entry> {
                 name: key.0,
                 state: State::Unclean,
                 mode: if record.is_exclusive() { Mode::Exclusive } else { Mode::Shared },
-                fence: record.fence.unwrap_or(pair.created),
+                fence: pair.created,
                 record,
                 pair: pair.clone(),
             });
