@@ -18,7 +18,8 @@ mod escape;
 #[doc(hidden)]
 pub mod exit;
 #[cfg(feature = "cli")]
-mod history;
+#[doc(hidden)]
+pub mod history;
 pub mod lock;
 pub mod process;
 mod sys;

@@ -14,6 +14,7 @@ use crate::record::{Record, millis_now};
 
 /// A request for locks.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "options, each by itself")]
 pub struct Asked {
     pub at: At,
     pub keys: Keys,
@@ -28,6 +29,8 @@ pub struct Asked {
     /// Whether to say at once whom it waits for, and whether to say it at all.
     pub is_verbose: bool,
     pub is_quiet: bool,
+    /// Whether to say whom it waits for to the log.
+    pub is_logged: bool,
     pub record: Record,
 }
 
@@ -70,6 +73,7 @@ impl Asked {
             min_hold: args.cluster.min_hold,
             is_verbose: args.verbose,
             is_quiet: args.quiet,
+            is_logged: false,
             record,
         })
     }

@@ -12,6 +12,7 @@ use gtlock::running::{Incoming, Limit, Streams};
 
 use crate::asked::Asked;
 use crate::front::{Answer, Execution, Front};
+use crate::history::History;
 use crate::leash::Reason;
 
 /// Runs a command under locks.
@@ -29,8 +30,10 @@ fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
         files.iter().map(|file| (file.clone().into_os_string(), mode)).collect::<Vec<_>>()
     };
     let locks = [names(&args.write, Mode::Exclusive), names(&args.read, Mode::Shared)].concat();
-    let mut front = Front::start(Asked::new(locks, wait, &args.common, command)?)?;
-    let held = match front.answer()? {
+    let mut asked = Asked::new(locks, wait, &args.common, command)?;
+    let mut history = History::new(&args.common, command, &mut asked);
+    let mut front = Front::start(asked)?;
+    let held = match front.answer(&mut history)? {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
         Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
@@ -38,9 +41,12 @@ fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
     let mut signals = Incoming::hold()?;
     let execution = Execution { command, close: args.close, limit: limit(&args.common) };
     let ended = front.execute(&held, &execution, Streams::default(), &mut signals);
-    front.release(&ended, args.close);
+    let is_left = front.release(&ended, args.close);
+    history.let_go(&ended, front.is_lost(), is_left);
     signals.let_through();
-    front.conclude(ended, command)
+    let exit = front.conclude(ended, command);
+    history.write(&exit);
+    exit
 }
 
 /// How long a command may hold the locks.
@@ -52,8 +58,10 @@ pub fn limit(args: &CommonArgs) -> Option<Limit> {
 pub fn update(args: &UpdateArgs) -> Result<Exit> {
     update::check(args)?;
     let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
-    let mut front = Front::start(Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?)?;
-    let held = match front.answer()? {
+    let mut asked = Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?;
+    let mut history = History::new(&args.common, &args.filter, &mut asked);
+    let mut front = Front::start(asked)?;
+    let held = match front.answer(&mut history)? {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
         Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
@@ -73,16 +81,23 @@ pub fn update(args: &UpdateArgs) -> Result<Exit> {
     let (ended, replaced) = match rewritten {
         Ok((ended, replaced)) => (ended, replaced),
         Err(e) => {
-            front.release(&Err(io::ErrorKind::Other.into()), true);
-            return Err(e);
+            let ended = Err(io::ErrorKind::Other.into());
+            let is_left = front.release(&ended, true);
+            history.let_go(&ended, front.is_lost(), is_left);
+            let exit = Err(e);
+            history.write(&exit);
+            return exit;
         }
     };
-    front.release(&ended, false);
+    let is_left = front.release(&ended, false);
+    history.let_go(&ended, front.is_lost(), is_left);
     if let Some(signals) = signals {
         signals.let_through();
     }
-    match replaced? {
+    let exit = replaced.and_then(|other| match other {
         Some(other) if !front.is_lost() => Ok(other),
         _ => front.conclude(ended, &args.filter),
-    }
+    });
+    history.write(&exit);
+    exit
 }

@@ -13,6 +13,7 @@ use gtlock::Escaped;
 use gtlock::cmd::narrate::Narrator;
 use gtlock::cmd::{report, run};
 use gtlock::exit::Exit;
+use gtlock::history::Outcome;
 use gtlock::lock::HELD_VARIABLE;
 use gtlock::running::{
     Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, serve_as_process_1,
@@ -22,6 +23,7 @@ use nix::sys::prctl;
 
 use crate::asked::Asked;
 use crate::client::Client;
+use crate::history::History;
 use crate::keeper::{self, Ears};
 use crate::leash::{Leash, Reason};
 use crate::narrate::Words;
@@ -90,20 +92,27 @@ impl Front {
     }
 
     /// Waits for what comes of the request.
-    pub fn answer(&mut self) -> Result<Answer> {
+    pub fn answer(&mut self, history: &mut History<'_>) -> Result<Answer> {
         let _serving = serve_as_process_1();
         loop {
             match self.listener.next() {
                 Some(Said::Holds { fence, key, lease }) => {
                     self.words.held();
+                    history.held();
                     return Ok(Answer::Held(Held { fence, key: OsString::from_vec(key), lease }));
                 }
-                Some(Said::Free) => return Ok(Answer::Free),
-                Some(Said::Refused { name, who }) => {
+                Some(Said::Free) => {
+                    history.free();
+                    return Ok(Answer::Free);
+                }
+                Some(Said::Behind { name, holder }) => history.waits(OsString::from_vec(name), holder),
+                Some(Said::Refused { name, who, holder }) => {
+                    history.refused(OsString::from_vec(name.clone()), Outcome::Refused, holder);
                     self.words.refused(name, "busy", &who);
                     return Ok(Answer::Refused);
                 }
-                Some(Said::TimedOut { name, who }) => {
+                Some(Said::TimedOut { name, who, holder }) => {
+                    history.refused(OsString::from_vec(name.clone()), Outcome::TimedOut, holder);
                     self.words.timed_out(name, &who);
                     return Ok(Answer::Refused);
                 }
@@ -149,8 +158,9 @@ impl Front {
         gtlock::running::run(launch, signals, &mut Narrator::happens)
     }
 
-    /// Has the locks released, unless a command was cut off: then they last as long as what it has left.
-    pub fn release(&mut self, ended: &io::Result<Ended>, close: bool) {
+    /// Has the locks released, unless a command was cut off: then they last as long as what it has left. Whether that is
+    /// so.
+    pub fn release(&mut self, ended: &io::Result<Ended>, close: bool) -> bool {
         let is_cut_off = ended.as_ref().is_ok_and(|ended| ended.is_cut_off()) && !self.is_lost() && !close;
         let left = if is_cut_off { self.tree.inheritors() } else { Vec::new() };
         if self.is_lost()
@@ -166,7 +176,7 @@ impl Front {
         let _ = self.listener.stream().write_all(&[told.byte()]);
         if told == Told::CutOff {
             self.words.left(&left);
-            return;
+            return true;
         }
         let until = sys::now() + RELEASE;
         while sys::now() < until {
@@ -178,6 +188,7 @@ impl Front {
             }
         }
         self.words.released();
+        false
     }
 
     /// Whether the lock was lost before the command had ended.

@@ -167,13 +167,13 @@ fn take(session: &Session) {
         }
         Ok(Outcome::Free) => Said::Free,
         Ok(Outcome::Busy(lock)) => {
-            let who = Holders::of(session, &lock).to_string();
-            Said::Refused { name: name(lock), who }
+            let holders = Holders::of(session, &lock);
+            Said::Refused { name: name(lock), who: holders.to_string(), holder: holders.first() }
         }
         Ok(Outcome::TimedOut(lock)) => {
             let holders = Holders::of(session, &lock);
             if holders.is_known() {
-                Said::TimedOut { name: name(lock), who: holders.to_string() }
+                Said::TimedOut { name: name(lock), who: holders.to_string(), holder: holders.first() }
             } else {
                 Said::Failed("timed out, and etcd does not answer".to_owned())
             }

@@ -13,6 +13,7 @@ mod commands;
 mod document;
 mod front;
 mod held;
+mod history;
 mod keeper;
 mod keys;
 mod leash;

@@ -60,6 +60,8 @@ pub struct Queue<'a> {
     started: Duration,
     /// When people are told about the wait, unless they were.
     words_at: Option<Duration>,
+    /// The locks whose holders the log knows.
+    behind: Vec<OsString>,
 }
 
 impl<'a> Queue<'a> {
@@ -71,7 +73,7 @@ impl<'a> Queue<'a> {
             (false, true) => Some(started),
             (false, false) => Some(started + BEFORE_WORDS),
         };
-        Self { session, started, words_at }
+        Self { session, started, words_at, behind: Vec::new() }
     }
 
     /// Takes the locks, all or none.
@@ -189,6 +191,11 @@ impl<'a> Queue<'a> {
     }
 
     fn say_whom(&mut self, name: &OsStr) {
+        if self.session.asked.is_logged && !self.behind.iter().any(|known| known == name) {
+            self.behind.push(name.to_owned());
+            let holder = Holders::of(self.session, name).first();
+            self.session.speaker.say(&Said::Behind { name: name.as_encoded_bytes().to_vec(), holder });
+        }
         if self.words_at.is_some_and(|at| sys::now() >= at) {
             self.words_at = None;
             let who = Holders::of(self.session, name).to_string();

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Record;
+
 /// What the keeper says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Said {
@@ -15,10 +17,12 @@ pub enum Said {
     Delays { name: Name, millis: u64 },
     /// The locks are held.
     Holds { fence: i64, key: Name, lease: String },
+    /// Who has the lock that it begins to wait for, for the log.
+    Behind { name: Name, holder: Option<Record> },
     /// They were not obtained.
-    Refused { name: Name, who: String },
+    Refused { name: Name, who: String, holder: Option<Record> },
     /// Nor within the time.
-    TimedOut { name: Name, who: String },
+    TimedOut { name: Name, who: String, holder: Option<Record> },
     /// They could be taken: the answer to a question.
     Free,
     /// It cannot go on.

@@ -108,6 +108,11 @@ impl Holders {
         }))
     }
 
+    /// The first of them.
+    pub fn first(&self) -> Option<Record> {
+        Some(self.0.as_ref()?.first()?.record.clone())
+    }
+
     /// Whether etcd has answered.
     pub fn is_known(&self) -> bool {
         self.0.is_some()

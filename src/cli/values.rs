@@ -143,7 +143,8 @@ pub fn parse_time(text: &str) -> Result<Duration, String> {
     } else if text.split(|c: char| !c.is_alphabetic()).any(|unit| unit == "M") {
         Err("M would be months, 1m is a minute".to_owned())
     } else {
-        humantime::parse_duration(text).map_err(|e| match e {
+        let with_digit = text.strip_prefix('.').map(|rest| format!("0.{rest}"));
+        humantime::parse_duration(with_digit.as_deref().unwrap_or(text)).map_err(|e| match e {
             humantime::DurationError::UnknownUnit { unit, .. } => format!("no unit is called {unit}"),
             humantime::DurationError::NumberOverflow => "out of range".to_owned(),
             _ => "not a time".to_owned(),

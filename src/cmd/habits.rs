@@ -103,6 +103,7 @@ const OPTIONS: &[(&[&str], &[&str], &str)] = &[
     (LOCKING, &["--fcntl"], "gtlock takes flock(2) locks only; fcntl(2) locks do not exclude them"),
     (LOOKING, &["-r", "--recurse"], "use -R, which finds every .gastown/locks below a directory"),
     (LOOKING, &["-a", "--all"], "use -R, which finds every .gastown/locks below a directory"),
+    (&["report"], &["--log"], "name the log alone, as in gtlock report locks.log"),
     (&["status", "report"], &["-j", "-o", "--csv", "--format", "--output"], "use --json"),
     (&["status"], &["-w", "--watch"], "use watch gtlock status"),
     (&["status"], &["-q", "--quiet"], "use gtlock try -q --write FILE, which only tests the lock"),

@@ -16,7 +16,11 @@ use crate::exit::Exit;
 use crate::history::{self, Entry, Mode, Moment, Outcome, Span, Text, VERSION, Who};
 use crate::lock::{self, FileId, Guard, Kind, Target};
 use crate::process::{Liveness, Processes};
-use crate::sys;
+
+mod subject;
+
+use subject::Subject;
+pub use subject::{ClusterHolder, ClusterLock};
 
 /// How much of a command or a label is kept, in bytes.
 const MAX_TEXT: usize = 4096;
@@ -45,7 +49,7 @@ struct Wait {
 
 /// A lock that was asked for.
 struct Noted {
-    target: Target,
+    subject: Subject,
     /// Its file, if it was obtained.
     file: Option<FileId>,
     slots: Vec<u32>,
@@ -59,6 +63,7 @@ struct Noted {
 
 impl<'a> Journal<'a> {
     /// Starts the clock. Without a log, nothing is noted.
+    #[must_use]
     pub fn new(args: &'a CommonArgs, command: &'a [OsString]) -> Self {
         let named = || env::var_os(LOG_VARIABLE).map(PathBuf::from);
         let log = args.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
@@ -97,11 +102,49 @@ impl<'a> Journal<'a> {
             Outcome::Refused => Inquiry::new(move || holder_of(&about)).wait().flatten(),
             _ => self.found(target),
         };
-        let (target, asked) = (target.clone(), self.started);
-        let slots = Vec::new();
-        let (file, released) = (None, None);
-        self.locks.push(Noted { target, file, slots, asked, answered, released, outcome, holder });
+        self.note_refused(Subject::Here(target.clone()), outcome, answered, holder);
+    }
+
+    /// The same of a cluster's lock, and who held it as far as the cluster knows.
+    pub fn refused_by_cluster(&mut self, lock: ClusterLock, outcome: Outcome, holder: Option<ClusterHolder>) {
+        let holder = holder.map(Who::from);
+        self.note_refused(Subject::InCluster(lock), outcome, Instant::now(), holder);
+    }
+
+    fn note_refused(
+        &mut self,
+        subject: Subject,
+        outcome: Outcome,
+        answered: Instant,
+        holder: Option<Who<'static>>,
+    ) {
+        let (file, released, asked, slots) = (None, None, self.started, Vec::new());
+        self.locks.push(Noted { subject, file, slots, asked, answered, released, outcome, holder });
         self.write(None);
+    }
+
+    /// Notes that the locks of a cluster were obtained, all at once, and who held each when the wait for it began.
+    pub fn got_from_cluster(
+        &mut self,
+        locks: impl IntoIterator<Item = (ClusterLock, Option<ClusterHolder>)>,
+    ) {
+        let (asked, answered) = (self.started, Instant::now());
+        self.locks.extend(locks.into_iter().map(|(lock, holder)| Noted {
+            subject: Subject::InCluster(lock),
+            file: None,
+            slots: Vec::new(),
+            asked,
+            answered,
+            released: None,
+            outcome: Outcome::Kept, // nothing else is known
+            holder: holder.map(Who::from),
+        }));
+    }
+
+    /// Whether anything is noted.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Notes that the locks were obtained.
@@ -117,7 +160,8 @@ impl<'a> Journal<'a> {
             let outcome = Outcome::Kept; // nothing else is known
             let slots = locked.slots().collect();
             let (file, released) = (Some(locked.file_id()), None);
-            self.locks.push(Noted { target, file, slots, asked, answered, released, outcome, holder });
+            let subject = Subject::Here(target);
+            self.locks.push(Noted { subject, file, slots, asked, answered, released, outcome, holder });
             asked = answered;
         }
     }
@@ -139,8 +183,7 @@ impl<'a> Journal<'a> {
 
     /// Notes that the locks on files are released now, and that those on descriptors stay the caller's.
     pub fn left_to_caller(&mut self) {
-        let is_file = |noted: &&mut Noted| !matches!(noted.target.kind(), Kind::Descriptor(_));
-        for noted in self.locks.iter_mut().filter(is_file) {
+        for noted in self.locks.iter_mut().filter(|noted| noted.subject.descriptor().is_none()) {
             (noted.released, noted.outcome) = (Some(Instant::now()), Outcome::Released);
         }
     }
@@ -148,8 +191,8 @@ impl<'a> Journal<'a> {
     /// Writes it all down. Whether that succeeds changes nothing else.
     pub fn write(&mut self, exit: Option<Exit>) {
         let Some(log) = self.log.take() else { return };
-        if let Some(noted) = self.locks.iter().find(|noted| noted.is_about(&log)) {
-            let what = Escaped::new(noted.target.data());
+        if let Some(target) = self.locks.iter().find_map(|noted| noted.subject.is_at(&log)) {
+            let what = Escaped::new(target.data());
             report::say(&format!(
                 "{}: is not written to as a log: it is {what} or its lock file",
                 Escaped::new(&log)
@@ -160,12 +203,7 @@ impl<'a> Journal<'a> {
         let mut inside = lock::enclosing();
         let command = words(self.command);
         for noted in &self.locks {
-            let lock = match noted.target.kind() {
-                Kind::Descriptor(id) => sys::path_of(process::id(), id),
-                _ => None,
-            };
-            let data = lock.clone().or_else(|| std::path::absolute(noted.target.data()).ok());
-            let lock = lock.unwrap_or_else(|| canonical(noted.target.lock()));
+            let (lock, data) = noted.subject.paths();
             let moment = |instant: Instant| {
                 Moment::from(self.asked).after(instant.saturating_duration_since(self.started).into())
             };
@@ -179,8 +217,8 @@ impl<'a> Journal<'a> {
                 waited,
                 held,
                 lock: text(lock.as_os_str()),
-                data: text(data.as_deref().unwrap_or(noted.target.data()).as_os_str()),
-                mode: match noted.target.mode() {
+                data: text(data.as_os_str()),
+                mode: match noted.subject.mode() {
                     lock::Mode::Shared => Mode::Read,
                     lock::Mode::Exclusive => Mode::Write,
                 },
@@ -203,19 +241,6 @@ impl<'a> Journal<'a> {
 }
 
 impl Noted {
-    /// Whether a path leads to what is locked, or to a lock file: whatever is written there would break it.
-    fn is_about(&self, path: &Path) -> bool {
-        let path = canonical(path);
-        let is_path = |other: &Path| {
-            let other = canonical(other);
-            let file = |path: &Path| sys::stat_path(path).ok().flatten().map(|stat| stat.id);
-            other == path || file(&other).is_some_and(|id| file(&path) == Some(id))
-        };
-        let is_file = !matches!(self.target.kind(), Kind::Descriptor(_));
-        path.parent().is_some_and(lock::is_lock_dir)
-            || (is_file && (is_path(self.target.data()) || is_path(self.target.lock())))
-    }
-
     /// A lock that was left to what a command was running when it was cut off is released if nothing is left of that.
     fn see_who_is_left(&mut self) {
         let Some(file) = self.file.filter(|_| self.outcome == Outcome::Kept && self.released.is_some())
@@ -252,7 +277,7 @@ fn holder_of(target: &Target) -> Option<Who<'static>> {
         Liveness::Alive(process) => {
             let label = holders::label(&process.command).map(start_of);
             let command = words(holders::command_of(&process.command));
-            Some(Who { pid: holder.pid, label, command })
+            Some(Who { host: None, pid: holder.pid, label, command })
         }
         _ => None,
     })
@@ -282,8 +307,8 @@ fn canonical(file: &Path) -> PathBuf {
 }
 
 /// A label, as much of it as the log keeps.
-fn start_of(label: &str) -> Text<'static> {
-    Text(Cow::Owned(label[..label.floor_char_boundary(MAX_TEXT)].to_owned()))
+fn start_of(text: &str) -> Text<'static> {
+    Text(Cow::Owned(text[..text.floor_char_boundary(MAX_TEXT)].to_owned()))
 }
 
 fn text(name: &OsStr) -> Text<'_> {

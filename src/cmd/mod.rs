@@ -8,7 +8,7 @@ mod habits;
 pub mod history;
 pub mod holders;
 mod inquiry;
-mod journal;
+pub mod journal;
 pub mod json;
 mod meant;
 pub mod narrate;

@@ -128,7 +128,8 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
 }
 
 /// What happens to the locks of a command that has ended.
-pub(super) fn outcome(ended: &io::Result<Ended>, is_left: bool) -> Outcome {
+#[must_use]
+pub fn outcome(ended: &io::Result<Ended>, is_left: bool) -> Outcome {
     match ended {
         Ok(Ended::Overdue) => Outcome::Ended,
         _ if is_left => Outcome::Kept,

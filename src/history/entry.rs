@@ -47,6 +47,9 @@ pub struct Entry<'a> {
 /// A process that holds a lock.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Who<'a> {
+    /// The machine, if a cluster keeps the lock.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text<'a>>,
     pub pid: u32,
     #[serde(borrow)]
     pub label: Option<Text<'a>>,
@@ -69,6 +72,8 @@ pub enum Outcome {
     Released,
     /// Acquired, and the command ended by a limit.
     Ended,
+    /// Acquired from a cluster, and lost while the command ran.
+    Lost,
     /// Acquired, and left to the command or to the caller: when it ended is not known.
     Kept,
     /// Busy, and not waited for.
@@ -81,7 +86,7 @@ impl Outcome {
     /// Whether the lock was acquired.
     #[must_use]
     pub fn is_acquired(self) -> bool {
-        matches!(self, Self::Released | Self::Ended | Self::Kept)
+        matches!(self, Self::Released | Self::Ended | Self::Lost | Self::Kept)
     }
 }
 

@@ -143,7 +143,7 @@ impl LockStats {
         self.period = widened(self.period, entry);
         self.acquired += u64::from(entry.outcome.is_acquired());
         match entry.outcome {
-            Outcome::Released | Outcome::Kept => {}
+            Outcome::Released | Outcome::Lost | Outcome::Kept => {}
             Outcome::Ended => self.ended += 1,
             Outcome::Refused => self.refused += 1,
             Outcome::TimedOut => self.timed_out += 1,

@@ -6,6 +6,7 @@ mod cluster;
 mod common;
 
 mod faults;
+mod history;
 mod lifetime;
 mod messages;
 mod min_hold;

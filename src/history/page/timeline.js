@@ -59,7 +59,7 @@ class Timeline {
     const total = (field, of = all) => of.reduce((sum, bar) => sum + (bar[field] ?? 0), 0);
     const numbers = {
       lock: place, entries: all.length,
-      acquired: all.filter(bar => ["released", "ended", "kept"].includes(bar[OUTCOME])).length,
+      acquired: all.filter(bar => ["released", "ended", "lost", "kept"].includes(bar[OUTCOME])).length,
       refused: all.filter(bar => bar[OUTCOME] === "refused").length,
       timed_out: all.filter(bar => bar[OUTCOME] === "timed-out").length,
       waited: total(WAITED, all.filter(bar => bar[OUTCOME] !== "refused")), held: total(HELD),

@@ -30,7 +30,7 @@ function tell(bar, x, y) {
   const tip = at("tip");
   tip.hidden = bar === null;
   if (bar === null) return;
-  const outcomes = { "timed-out": "timed out", ended: "ended by a limit", kept: "left to the command" };
+  const outcomes = { "timed-out": "timed out", ended: "ended by a limit", lost: "lost", kept: "left to the command" };
   const lines = [
     text(bar[LABEL]), text(bar[COMMAND]),
     `process ${bar[PID]}, for ${bar[MODE] === "read" ? "reading" : "writing"}, ` +
