@@ -194,7 +194,7 @@ impl<'a> Journal<'a> {
         if let Some(target) = self.locks.iter().find_map(|noted| noted.subject.is_at(&log)) {
             let what = Escaped::new(target.data());
             report::say(&format!(
-                "{}: is not written to as a log: it is {what} or its lock file",
+                "{}: is not written to as a log: it is {what} or a lock file",
                 Escaped::new(&log)
             ));
             return;

@@ -194,7 +194,8 @@ fn what_is_locked_is_not_written_to_as_a_log() {
             let mut gtlock = gtlock();
             gtlock.arg(subcommand).arg("--log").arg(log).arg("--write").arg(&data);
             let said = predicates::str::contains(": is not written to as a log: ").count(1);
-            gtlock.args(["--", "sh", "-c", "exit 3"]).assert().code(3).stderr(said);
+            let why = predicates::str::ends_with(" or a lock file\n");
+            gtlock.args(["--", "sh", "-c", "exit 3"]).assert().code(3).stderr(said).stderr(why);
             assert_free(&data);
         }
     }

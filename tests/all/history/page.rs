@@ -152,6 +152,12 @@ fn slices_of_a_row_of_the_trace_do_not_overlap_and_none_is_missing() {
 
 /// A page after its scripts have run, as Chromium writes it; `None`, and a word about it, where there is none.
 fn rendered(page: &Path) -> Option<String> {
+    let page = browse(&format!("file://{}", page.display()), &["--dump-dom"])?;
+    Some(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// What Chromium prints when it opens an address.
+fn browse(address: &str, options: &[&str]) -> Option<Vec<u8>> {
     let browsers = ["chromium", "chromium-browser", "google-chrome"];
     let is_there = |browser: &&&str| process(browser).arg("--version").output().is_ok();
     let Some(browser) = browsers.iter().find(is_there) else {
@@ -160,17 +166,31 @@ fn rendered(page: &Path) -> Option<String> {
     };
     let profile = tempfile::tempdir().expect("a temporary directory");
     let mut command = process(browser);
-    command.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=10000",
-        "--dump-dom",
-    ]);
-    command.arg(format!("--user-data-dir={}", profile.path().display()));
-    command.arg(format!("file://{}", page.display()));
-    let assert = to_its_end(command).assert().success();
-    Some(String::from_utf8_lossy(&assert.get_output().stdout).into_owned())
+    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000"]);
+    command.args(options).arg(format!("--user-data-dir={}", profile.path().display())).arg(address);
+    Some(to_its_end(command).assert().success().get_output().stdout.clone())
+}
+
+#[test]
+fn the_page_is_drawn_in_a_narrow_and_in_a_wide_window() {
+    let (dir, _) = data();
+    let image = dir.path().join("image.png");
+    let image_of = |address: &str, size: &str| {
+        let [screenshot, size] =
+            [format!("--screenshot={}", image.display()), format!("--window-size={size}")];
+        browse(address, &[&screenshot, &size])?;
+        Some(fs::read(&image).expect("there is an image"))
+    };
+    for number in [10, 1000, 100_000] {
+        let log = log(dir.path(), &busy_lines(number));
+        write_page(&log);
+        let page = format!("file://{}", log.with_extension("html").display());
+        for size in ["500,900", "1600,900"] {
+            let Some(image) = image_of(&page, size) else { return };
+            assert!(image.starts_with(b"\x89PNG"), "{number} entries, {size}");
+            assert_ne!(Some(image), image_of("about:blank", size), "{number} entries, {size}");
+        }
+    }
 }
 
 #[test]
