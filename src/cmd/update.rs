@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::mem;
 use std::path::is_separator;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::thread;
@@ -186,7 +185,9 @@ fn replace(
         if !is_locked() {
             return Ok(Some(Exit::Lost));
         }
-        mem::forget(signals.take());
+        if let Some(signals) = signals.take() {
+            signals.hold_to_the_end();
+        }
         finished.commit(args.backup.as_deref())?;
         Ok(None)
     };

@@ -172,6 +172,7 @@ pub struct Launch<'a> {
 }
 
 /// What a command runs under, and may be lost while it runs: a lock that ends by the clock.
+#[cfg_attr(windows, expect(dead_code, reason = "there are no locks of a cluster"))]
 pub trait Tether: Debug {
     /// Whether the command may start: asked in its process, when there is nothing but the start left to do, and so of
     /// nothing but system calls.
@@ -200,7 +201,6 @@ pub enum Event {
     /// It has run for as long as it may, and is ended.
     Overdue(Duration),
     /// A signal could not be passed on to it.
-    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     NotPassedOn {
         /// The signal, by its name.
         signal: String,
@@ -238,12 +238,10 @@ pub enum Ended {
     /// It returned this code, by itself.
     Exited(i32),
     /// It returned this code after a signal that asks a process to end: what it was running may still run.
-    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Interrupted(i32),
     /// It ran for longer than it may, and was ended: what it was running may still run.
     Overdue,
     /// This signal killed it: what it was running may still run.
-    #[cfg_attr(windows, expect(dead_code, reason = "there are no signals"))]
     Killed(i32),
     /// How is not known, nor whether it has: waiting for it failed with this error of the system.
     Unknown(i32),

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::ptr;
@@ -63,6 +63,11 @@ impl Incoming {
     /// Lets them act as before.
     pub fn let_through(self) {
         drop(self);
+    }
+
+    /// Lets none of them act any more, as long as this process lives.
+    pub fn hold_to_the_end(self) {
+        mem::forget(self);
     }
 
     /// Waits for the next one, perhaps not for ever; `None` if none came, or the wait was interrupted.

@@ -89,6 +89,10 @@ impl Incoming {
         }
     }
 
+    /// Lets none of them act any more, as long as this process lives: they are noted to the end.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn hold_to_the_end(self) {}
+
     /// Waits for the next one, perhaps not for ever; `None` if none came.
     pub fn next(&mut self, at_most: Option<Duration>) -> Option<siginfo_t> {
         let Some(mut left) = at_most else { return self.signals.forever().next() };

@@ -152,6 +152,10 @@ impl Incoming {
 
     /// Nothing: it passes to the end.
     #[expect(clippy::unused_self, reason = "same signature on every system")]
+    pub fn hold_to_the_end(self) {}
+
+    /// Nothing: it passes to the end.
+    #[expect(clippy::unused_self, reason = "same signature on every system")]
     pub fn let_through(self) {}
 }
 
