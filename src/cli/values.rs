@@ -165,7 +165,9 @@ mod tests {
         assert_eq!(parse_timeout("1m 30s"), wait(Duration::from_secs(90)));
         assert_eq!(parse_timeout("250ms"), wait(Duration::from_millis(250)));
         assert_eq!(parse_timeout("2.5"), wait(Duration::from_millis(2500)));
-        assert_eq!(parse_timeout(".5"), wait(Duration::from_millis(500)));
+        for half in [".5", ".5s", "0.5s", "500ms"] {
+            assert_eq!(parse_timeout(half), wait(Duration::from_millis(500)), "{half}");
+        }
         assert_eq!(parse_timeout("0.0000000001"), wait(Duration::from_nanos(1)));
         for forever in ["0", "0.0", "0s"] {
             assert_eq!(parse_timeout(forever), Ok(Wait::Forever), "{forever}");

@@ -261,6 +261,10 @@ fn each_option_says_what_it_needs() {
             "'-f' found; clean removes only what nobody holds, which needs no option (see gtlock clean",
         ),
         ("status --format json", "'--format' found; use --json (see gtlock status"),
+        (
+            "report --log a.log",
+            "'--log' found; name the log alone, as in gtlock report locks.log (see gtlock report",
+        ),
         ("report --csv", "'--csv' found; use --json (see gtlock report"),
         ("update --diff F -- cat", "'--diff' found; use --dry-run (see gtlock update"),
         (
