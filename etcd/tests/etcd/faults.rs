@@ -149,6 +149,20 @@ fn when_the_lease_is_revoked_the_next_waits_until_the_command_is_stopped() {
 }
 
 #[test]
+fn when_the_front_is_stopped_the_keeper_stops_the_command_of_a_lock_that_is_lost() {
+    let Some(etcd) = shared() else { return };
+    let (_dir, beats) = scratch();
+    let mut holder = typed(etcd, "run --ttl 60s --grace 1s --write", "front-asleep").beat(&beats, true);
+    let mut next = next(etcd, "front-asleep");
+    waiters(etcd, "front-asleep", 1);
+    holder.signal(Signal::SIGSTOP);
+    etcd.ctl(&["lease", "revoke", &lease(etcd, "front-asleep")]).expect("etcdctl revokes it");
+    assert_apart(&mut next, &beats);
+    holder.signal(Signal::SIGCONT);
+    assert_eq!(holder.code(), 76);
+}
+
+#[test]
 fn a_command_that_ends_when_it_is_asked_to_ends_at_once_when_its_key_is_deleted() {
     let Some(etcd) = shared() else { return };
     let (_dir, beats) = scratch();
