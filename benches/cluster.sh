@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # what peers.sh has set
 # The section `cluster` of peers.sh, which reads this: locks that etcd keeps, beside `etcdctl lock`, of a cluster of three nodes

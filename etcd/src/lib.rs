@@ -1,7 +1,7 @@
 //! `gtlock-etcd`: what `gtlock --at etcd://...` becomes. It has the same command line.
 //!
-//! Two processes: the [`front`] runs the command, the [`keeper`] has the session in etcd. Each of them stops the command
-//! before its lock can end, by the [`leash`] that they share.
+//! Two processes: the `front` runs the command, the `keeper` has the session in etcd. Each of them stops the command
+//! before its lock can end, by the `leash` that they share.
 #![cfg(target_os = "linux")]
 
 mod asked;

@@ -27,6 +27,7 @@ pub enum At {
 }
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[allow(rustdoc::broken_intra_doc_links, reason = "the brackets are those of the help")]
 #[derive(Args, Debug)]
 pub struct AtArgs {
     /// Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].

@@ -34,7 +34,7 @@ pub const BOUNDS: [Span; 8] = [
 #[derive(Debug, Default)]
 pub struct Stats {
     pub entries: u64,
-    /// Entries of locks beyond [`MAX_LOCKS`].
+    /// Entries of locks beyond `MAX_LOCKS`.
     pub unlisted: u64,
     pub period: Option<(Moment, Moment)>,
     /// How many waits were shorter than each of [`BOUNDS`], but not than the one before; at last, all others.
