@@ -282,6 +282,47 @@ fn each_option_says_what_it_needs() {
 }
 
 #[test]
+fn what_a_cluster_does_not_keep_is_refused_before_it_is_asked() {
+    let (dir, _) = data();
+    let at = "--at etcd://127.0.0.1:1";
+    for (typed, said, subcommand) in [
+        ("run AT --direct --write F -- x", "--direct is for files of this machine", "run"),
+        ("run AT --write-fd 9 -- x", "descriptors are of this machine", "run"),
+        ("try AT --read-fd 9", "descriptors are of this machine", "try"),
+        ("run AT --no-fork --write F -- x", "--no-fork does not go with --at URL", "run"),
+        ("run AT --slots 2 --read F -- x", "--slots does not go with --at URL", "run"),
+        ("run AT --lock-dir d --write F -- x", "--lock-dir is a directory of this machine", "run"),
+        ("update AT --lock-dir d F -- x", "--lock-dir is a directory of this machine", "update"),
+        ("run AT --retry-delay 1s --write F -- x", "--retry-delay does not go with --at URL", "run"),
+        ("update AT --max-waiters 1 F -- x", "--max-waiters does not go with --at URL", "update"),
+        ("run AT --grace 8s --write F -- x", "--grace is more than half of --ttl", "run"),
+        ("status AT --lock-dir d", "--lock-dir is a directory of this machine", "status"),
+        ("status AT -R", "--direct and -R are for files of this machine", "status"),
+        ("clean AT -R", "lock files are cleaned on this machine", "clean"),
+        ("run AT --ttl 1s --write F -- x", "invalid value '1s' for '--ttl <TIME>': give 3s at least", "run"),
+        (
+            "run --at redis://x --write F -- x",
+            "invalid value 'redis://x' for '--at <URL>': give etcd://",
+            "run",
+        ),
+        ("run --at etcd:// --write F -- x", "invalid value 'etcd://' for '--at <URL>': give etcd://", "run"),
+    ] {
+        let mut shell = process("sh");
+        shell.args(["-c", &format!("gtlock {}", typed.replace("AT", at))]).current_dir(dir.path());
+        let assert = to_its_end(shell).assert().code(125).stdout("");
+        let shown = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(shown.starts_with(&format!("gtlock: {said}")), "{typed}: {shown}");
+        assert!(shown.ends_with(&format!("(see gtlock {subcommand} --help)\n")), "{typed}: {shown}");
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    // For the locks of this machine, whatever the variable names.
+    let mut local = gtlock();
+    local.env("GTLOCK_AT", "etcd://127.0.0.1:1").current_dir(dir.path());
+    local.args(["run", "--at", "local", "--direct", "--write", "F", "--", "echo", "ran"]);
+    local.assert().success().stdout("ran\n").stderr("");
+}
+
+#[test]
 fn each_value_that_is_none_says_what_to_give_instead() {
     let (dir, _) = data();
     for (typed, said) in [
