@@ -20,6 +20,16 @@ pub enum Entered {
     Busy(OsString),
 }
 
+/// How a look reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// What one server knows, which may be behind the others: that nobody is before us can be believed, as nobody ever gets
+    /// before us again.
+    Local,
+    /// What a majority confirms.
+    Linearizable,
+}
+
 /// What there is between us and the locks.
 pub struct Ahead {
     /// The last one before us, in the queue for a lock.
@@ -111,12 +121,16 @@ impl Session {
         put.collect()
     }
 
-    /// Looks who is before us. `None` if the own keys are gone.
-    pub fn look(&self) -> Result<Option<Ahead>, Stop> {
+    /// Looks who is before us. `None` if the own keys are gone, or not known yet to a server that was asked alone.
+    pub fn look(&self, read: Read) -> Result<Option<Ahead>, Stop> {
         let state = self.state();
         let reads = self.asked.locks.iter().flat_map(|(name, mode)| {
             let last = txn::youngest_before(&self.asked.blockers(name, *mode), state.revision);
             [last, txn::all_before(&self.asked.keys.records_of(name), state.revision)]
+        });
+        let reads = reads.map(|mut get| {
+            get["request_range"]["serializable"] = (read == Read::Local).into();
+            get
         });
         let body = json!({ "compare": self.are_own(state), "success": reads.collect::<Vec<_>>() });
         let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;

@@ -154,8 +154,8 @@ impl Client {
 
     fn ask(&self, path: &str, body: &Value, limit: Duration) -> Result<Value, Fault> {
         let limit = limit.min(self.attempt);
-        let mut response =
-            self.send(path, body, |request| request.config().timeout_global(Some(limit)).build())?;
+        let mut response = self
+            .send(path, body.to_string(), |request| request.config().timeout_global(Some(limit)).build())?;
         let text = response.body_mut().read_to_string().map_err(|e| self.failed(&e))?;
         let answer: Value = serde_json::from_str(text.trim())
             .map_err(|e| self.turn(format!("status {}, and no JSON: {e}", response.status())))?;
@@ -166,8 +166,13 @@ impl Client {
         Err(refusal(&answer, response.status().as_u16()))
     }
 
-    /// Begins a stream of answers. `limit` is how long it may last.
-    pub fn stream(&self, path: &str, body: &Value, limit: Duration) -> Result<impl std::io::BufRead, Fault> {
+    /// Begins a stream of answers to one or several requests. `limit` is how long it may last.
+    pub fn stream(
+        &self,
+        path: &str,
+        body: String,
+        limit: Duration,
+    ) -> Result<impl std::io::BufRead + use<>, Fault> {
         let response = self.send(path, body, |request| {
             let config = request.header("Grpc-Metadata-hasleader", "true").config();
             let config = config.timeout_connect(Some(self.attempt)).timeout_recv_response(Some(self.attempt));
@@ -202,7 +207,7 @@ impl Client {
     fn send(
         &self,
         path: &str,
-        body: &Value,
+        body: String,
         with: impl Fn(
             ureq::RequestBuilder<ureq::typestate::WithBody>,
         ) -> ureq::RequestBuilder<ureq::typestate::WithBody>,
@@ -213,7 +218,7 @@ impl Client {
         if let Some(token) = token {
             request = request.header("Authorization", token);
         }
-        with(request).send(body.to_string()).map_err(|e| self.failed(&e))
+        with(request).send(body).map_err(|e| self.failed(&e))
     }
 
     /// What proves the login, if there is one.

@@ -23,8 +23,7 @@ use crate::record::millis_now;
 use crate::session::{Renewal, Session, Stop};
 use crate::talk::{Said, Told};
 use crate::tree::Tree;
-use crate::versions;
-use crate::watch::{self, Watched};
+use crate::watch::{Watch, Watched};
 use crate::who::Holders;
 
 /// Between a kill and a look whether something is left.
@@ -151,7 +150,7 @@ fn timer_at(moment: Duration) -> nix::Result<TimerFd> {
 fn take(session: &Session) {
     let name = |name: std::ffi::OsString| name.into_encoded_bytes();
     let said = match Queue::new(session).acquire() {
-        Ok(Outcome::Held(state)) => {
+        Ok(Outcome::Held(state, watch)) => {
             let key = session.places(state.lease).swap_remove(0);
             let since = millis_now();
             session.speaker.say(&Said::Holds {
@@ -159,10 +158,8 @@ fn take(session: &Session) {
                 key,
                 lease: format!("{:x}", state.lease),
             });
-            if let Some(warning) = versions::warning(&session.client).filter(|_| !session.asked.is_quiet) {
-                session.speaker.say(&Said::Warns(warning));
-            }
-            watch_over(session, since);
+            session.warn();
+            watch_over(session, since, watch);
             return;
         }
         Ok(Outcome::Free) => Said::Free,
@@ -189,27 +186,30 @@ fn take(session: &Session) {
 }
 
 /// Sees to it that the command is stopped when its lock ends early.
-fn watch_over(session: &Session, since: u64) {
+fn watch_over(session: &Session, since: u64, first: Option<Watch<'_>>) {
     let state = session.state();
-    let watch = |key: Vec<u8>| {
-        let client = session.client.clone();
-        while !session.is_over() {
-            if watch::for_end_of(&client, &key, state.revision + 1, WATCH) == Watched::Deleted {
-                session.lose(Reason::Gone);
-                return;
-            }
-            thread::sleep(SOON);
-        }
-    };
-    thread::scope(|scope| {
-        for key in session.places(state.lease) {
-            let watch = &watch;
-            if thread::Builder::new().spawn_scoped(scope, move || watch(key)).is_err() {
-                return; // the renewals find it too, a little later
-            }
-        }
+    let note = || {
         thread::sleep(NOTE_AFTER);
         session.note_start(since);
+    };
+    thread::scope(|scope| {
+        // Without a thread it is noted for nobody.
+        let _ = thread::Builder::new().spawn_scoped(scope, note);
+        let client = session.client.clone();
+        let places = session.places(state.lease);
+        let open = || Watch::open(&client, &places, state.revision + 1, WATCH);
+        let mut watch = first.or_else(open);
+        loop {
+            match watch.as_mut().map(Watch::next) {
+                Some(Watched::Deleted(key)) if places.contains(&key) => return session.lose(Reason::Gone),
+                Some(Watched::Deleted(_)) => continue,
+                Some(Watched::Ended) | None => thread::sleep(SOON),
+            }
+            if session.is_over() {
+                return;
+            }
+            watch = open();
+        }
     });
 }
 

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use gtlock::lock::Wait;
 
-use crate::claim::Entered;
+use crate::claim::{Ahead, Entered, Read};
 use crate::client::Fault;
 use crate::record::Pair;
 use crate::session::{Session, State, Stop};
 use crate::talk::Said;
-use crate::watch::{self, Watched};
+use crate::watch::{Watch, Watched};
 use crate::who::Holders;
 use crate::{held, sys};
 
@@ -41,9 +41,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const GLANCE: Duration = Duration::from_millis(10);
 
 /// What comes of a request.
-pub enum Outcome {
-    /// The locks are held.
-    Held(State),
+pub enum Outcome<'a> {
+    /// The locks are held, and the own keys are watched, if there was a wait.
+    Held(State, Option<Watch<'a>>),
     /// They could be taken.
     Free,
     /// Somebody else has this one, or is before us.
@@ -77,7 +77,7 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the locks, all or none.
-    pub fn acquire(mut self) -> Result<Outcome, Stop> {
+    pub fn acquire(mut self) -> Result<Outcome<'a>, Stop> {
         if !self.session.asked.has_command {
             let busy = self.session.ask(self.until(PATIENCE))?;
             return Ok(busy.map_or(Outcome::Free, Outcome::Busy));
@@ -94,10 +94,10 @@ impl<'a> Queue<'a> {
     }
 
     /// Takes the locks under one lease; `None` if that has ended.
-    fn attempt(&mut self) -> Result<Option<Outcome>, Stop> {
+    fn attempt(&mut self) -> Result<Option<Outcome<'a>>, Stop> {
         match self.session.enter(self.until(PATIENCE))? {
             Entered::Busy(lock) => Ok(Some(Outcome::Busy(lock))),
-            Entered::First(orphans) => self.go(&orphans),
+            Entered::First(orphans) => self.go(&orphans, None),
             Entered::Queued => self.wait(),
         }
     }
@@ -116,9 +116,10 @@ impl<'a> Queue<'a> {
     }
 
     /// Waits for those before us. `None` if the own keys are gone.
-    fn wait(&mut self) -> Result<Option<Outcome>, Stop> {
+    fn wait(&mut self) -> Result<Option<Outcome<'a>>, Stop> {
+        let mut watch = None;
         loop {
-            let ahead = match self.session.look() {
+            let ahead = match self.session.look(Read::Linearizable) {
                 Ok(Some(ahead)) => ahead,
                 Ok(None) => return Ok(None),
                 Err(Stop::Fault(Fault::Unreachable(errors))) => {
@@ -131,7 +132,7 @@ impl<'a> Queue<'a> {
                 Err(e) => return Err(e),
             };
             let Some((name, key)) = ahead.blocker else {
-                return self.go(&ahead.orphans);
+                return self.go(&ahead.orphans, watch);
             };
             if held::is_around(&self.session.asked.keys, &key) {
                 return Ok(Some(Outcome::AlreadyLocked(name)));
@@ -142,17 +143,30 @@ impl<'a> Queue<'a> {
             self.say_whom(&name);
             let limit = [self.deadline(), self.words_at].into_iter().flatten().min();
             let limit = limit.map_or(MAX_WATCH, |at| at.saturating_sub(sys::now()).min(MAX_WATCH));
-            let client = &self.session.client;
-            if watch::for_end_of(client, &key, ahead.next, limit.max(GLANCE)) == Watched::Ended
-                && self.session.is_over()
-            {
-                return Err(Stop::Over);
+            // The own keys too: then they are watched from the first moment at which the lock is held.
+            let mut keys = self.session.places(self.session.state().lease);
+            keys.push(key);
+            watch = Watch::open(&self.session.client, &keys, ahead.next, limit.max(GLANCE));
+            self.session.warn();
+            match watch.as_mut().map(Watch::next) {
+                Some(Watched::Deleted(_)) => {
+                    // By the server that has seen it, which takes a round trip less.
+                    if let Ok(Some(Ahead { blocker: None, orphans, .. })) = self.session.look(Read::Local) {
+                        return self.go(&orphans, watch);
+                    }
+                }
+                Some(Watched::Ended) | None => {
+                    watch = None;
+                    if self.session.is_over() {
+                        return Err(Stop::Over);
+                    }
+                }
             }
         }
     }
 
     /// Nobody is before us: waits until no command of those that were can run any more, and until there is time for ours.
-    fn go(&self, orphans: &[Pair]) -> Result<Option<Outcome>, Stop> {
+    fn go(&self, orphans: &[Pair], watch: Option<Watch<'a>>) -> Result<Option<Outcome<'a>>, Stop> {
         if let Some(delay) = orphans.iter().map(|orphan| orphan.record().delay()).max() {
             self.say_delay(orphans, delay);
             let deadline = self.deadline().filter(|deadline| *deadline < sys::now() + delay);
@@ -171,7 +185,7 @@ impl<'a> Queue<'a> {
             }
             self.sleep(GLANCE)?;
         }
-        Ok(Some(Outcome::Held(self.session.hold()?)))
+        Ok(Some(Outcome::Held(self.session.hold()?, watch)))
     }
 
     fn sleep(&self, time: Duration) -> Result<(), Stop> {

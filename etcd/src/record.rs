@@ -81,15 +81,17 @@ pub struct Pair {
 impl Pair {
     /// All of the answer to a range.
     pub fn all(range: &Value) -> Vec<Self> {
-        let pairs = range["kvs"].as_array().into_iter().flatten();
-        pairs
-            .map(|pair| Self {
-                key: bytes(&pair["key"]),
-                value: bytes(&pair["value"]),
-                created: number(&pair["create_revision"]),
-                modified: number(&pair["mod_revision"]),
-            })
-            .collect()
+        range["kvs"].as_array().into_iter().flatten().map(Self::of).collect()
+    }
+
+    /// One of an answer.
+    pub fn of(pair: &Value) -> Self {
+        Self {
+            key: bytes(&pair["key"]),
+            value: bytes(&pair["value"]),
+            created: number(&pair["create_revision"]),
+            modified: number(&pair["mod_revision"]),
+        }
     }
 
     pub fn record(&self) -> Record {

@@ -1,7 +1,7 @@
 //! The keeper's part in etcd: a lease, and the keys that live with it.
 
 use std::io::{PipeWriter, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use crate::client::{Client, Fault};
 use crate::leash::{Leash, Reason};
 use crate::record::number;
 use crate::talk::{Said, Speaker};
-use crate::{sys, txn};
+use crate::{sys, txn, versions};
 
 /// How long a release may take that nobody waits for.
 const MIN_RELEASE: Duration = Duration::from_secs(1);
@@ -27,6 +27,8 @@ pub struct Session {
     state: Mutex<State>,
     /// Held while something is written.
     writing: Mutex<()>,
+    /// Whether people were warned of an old etcd.
+    warning: Once,
 }
 
 /// What this process has in etcd.
@@ -65,7 +67,8 @@ impl From<Fault> for Stop {
 
 impl Session {
     pub fn new(asked: Asked, client: Client, leash: Leash, speaker: Speaker, wake: PipeWriter) -> Self {
-        Self { asked, client, leash, speaker, wake, state: Mutex::default(), writing: Mutex::default() }
+        let (state, writing, warning) = (Mutex::default(), Mutex::default(), Once::new());
+        Self { asked, client, leash, speaker, wake, state, writing, warning }
     }
 
     pub fn state(&self) -> State {
@@ -92,6 +95,15 @@ impl Session {
 
     pub fn is_over(&self) -> bool {
         self.lock().is_over
+    }
+
+    /// Warns once of an etcd that is too old. It is asked at a time when nobody waits for the answer.
+    pub fn warn(&self) {
+        self.warning.call_once(|| {
+            if let Some(warning) = versions::warning(&self.client).filter(|_| !self.asked.is_quiet) {
+                self.speaker.say(&Said::Warns(warning));
+            }
+        });
     }
 
     /// Gets a lease, with which a place in the queue begins.

@@ -1,4 +1,4 @@
-//! Waits in etcd for the end of a key.
+//! Waits in etcd for the end of keys.
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -6,44 +6,63 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::record::base64;
+use crate::record::{Pair, base64};
 
 /// What a watch has seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// The key is deleted.
-    Deleted,
+    /// This key is deleted.
+    Deleted(Vec<u8>),
     /// The time is over, or the stream has ended for whatever reason: look again.
     Ended,
 }
 
-/// Waits until a key is deleted, no longer than `limit`. `revision` is the first that was not seen yet.
-pub fn for_end_of(client: &Client, key: &[u8], revision: i64, limit: Duration) -> Watched {
-    let create = json!({ "key": base64(key), "start_revision": revision.to_string(), "filters": ["NOPUT"] });
-    let create = json!({ "create_request": create });
-    let Ok(mut answers) = client.stream("/v3/watch", &create, limit) else {
-        return Watched::Ended;
-    };
-    let mut line = String::new();
-    loop {
-        line.clear();
-        match answers.read_line(&mut line) {
-            Ok(0) => {
-                client.turn("the stream has ended");
+/// A stream of what happens to some keys.
+pub struct Watch<'a> {
+    client: &'a Client,
+    answers: Box<dyn BufRead>,
+    /// What was read and is not returned yet.
+    deleted: Vec<Vec<u8>>,
+}
+
+impl<'a> Watch<'a> {
+    /// Watches these keys, no longer than `limit`. `revision` is the first that was not seen yet. `None` if etcd does not
+    /// answer.
+    pub fn open(client: &'a Client, keys: &[Vec<u8>], revision: i64, limit: Duration) -> Option<Self> {
+        let requests = keys.iter().map(|key| {
+            let create =
+                json!({ "key": base64(key), "start_revision": revision.to_string(), "filters": ["NOPUT"] });
+            json!({ "create_request": create }).to_string()
+        });
+        let answers = client.stream("/v3/watch", requests.collect(), limit).ok()?;
+        Some(Self { client, answers: Box::new(answers), deleted: Vec::new() })
+    }
+
+    /// Waits for the end of one of the keys.
+    pub fn next(&mut self) -> Watched {
+        let mut line = String::new();
+        loop {
+            if let Some(key) = self.deleted.pop() {
+                return Watched::Deleted(key);
+            }
+            line.clear();
+            match self.answers.read_line(&mut line) {
+                Ok(0) => {
+                    self.client.turn("the stream has ended");
+                    return Watched::Ended;
+                }
+                Err(_) => return Watched::Ended,
+                Ok(_) => {}
+            }
+            let answer: Value = serde_json::from_str(&line).unwrap_or_default();
+            let result = &answer["result"];
+            let events = result["events"].as_array().into_iter().flatten();
+            let deletions = events.filter(|event| event["type"] == "DELETE");
+            self.deleted = deletions.map(|event| Pair::of(&event["kv"]).key).collect();
+            if self.deleted.is_empty() && (result["canceled"] == true || !answer["error"].is_null()) {
+                self.client.turn("the watch was cancelled");
                 return Watched::Ended;
             }
-            Err(_) => return Watched::Ended,
-            Ok(_) => {}
-        }
-        let answer: Value = serde_json::from_str(&line).unwrap_or_default();
-        let result = &answer["result"];
-        let mut events = result["events"].as_array().into_iter().flatten();
-        if events.any(|event| event["type"] == "DELETE") {
-            return Watched::Deleted;
-        }
-        if result["canceled"] == true || !answer["error"].is_null() {
-            client.turn("the watch was cancelled");
-            return Watched::Ended;
         }
     }
 }

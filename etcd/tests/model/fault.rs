@@ -31,6 +31,8 @@ pub enum Fault {
     NotClosed,
     /// Who waits goes ahead as soon as the one just before it is gone.
     BlockerTrusted,
+    /// A server is believed that nobody is before us, though it does not know our key yet.
+    StrangerBelieved,
     /// A reader passes a writer that waits.
     ReaderPasses,
 }

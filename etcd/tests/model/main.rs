@@ -18,7 +18,8 @@
 //! # What it assumes
 //!
 //! That of front and keeper one goes on, and is late by less than a unit of time, which is the margin; that the keeper
-//! goes on while a lock ends early; and that clocks run alike. `docs/cluster.md` says what comes of it where that is not so.
+//! goes on while a lock ends early; that a server is behind by less than that too; and that clocks run alike.
+//! `docs/cluster.md` says what comes of it where that is not so.
 //!
 //! # What is not in it
 //!
@@ -121,6 +122,7 @@ fn every_known_fault_is_found() {
         (Fault::CommandOutlivesFront, &[Write, Write], KILL, EXCLUSION),
         (Fault::NotClosed, &[Write, Write], KILL, EXCLUSION),
         (Fault::BlockerTrusted, &[Write, Write, Write], REVOKE, ORDER),
+        (Fault::StrangerBelieved, &[Write, Write], NONE, ORDER),
         (Fault::ReaderPasses, &[Write, Read], NONE, ORDER),
     ];
     for &(fault, modes, mishaps, broken) in faults {

@@ -24,6 +24,8 @@ pub enum Mode {
 pub enum Event {
     /// The request goes on.
     Step,
+    /// It goes on by what a server says that is behind, and still has its key.
+    StepsBehind,
     /// The command's process goes on, to its end.
     CommandSteps,
     /// Front or keeper kill the command.
@@ -93,10 +95,11 @@ impl Protocol {
         use Event::{
             CleansUp, CommandSteps, Confirms, Expires, FrontContinues, FrontIsKilled, FrontStops, Hears,
             IsRevoked, KeeperContinues, KeeperIsKilled, KeeperStops, KillsCommand, Renews, RenewsInVain,
-            Step,
+            Step, StepsBehind,
         };
         let events = [
             Step,
+            StepsBehind,
             CommandSteps,
             KillsCommand,
             Hears,
@@ -141,6 +144,10 @@ impl Protocol {
         let may_fail_keeper = may_fail(front) && !process.has_to_hear();
         match event {
             Event::Step => Self::can_step(state, me),
+            Event::StepsBehind => {
+                let is_believed = process.was_first || self.has(Fault::StrangerBelieved);
+                is_on(keeper) && matches!(at, At::Watches(_)) && is_believed
+            }
             Event::CommandSteps => !matches!(command, Command::None | Command::Ended),
             Event::KillsCommand => {
                 let by_front = is_on(front) && !self.has(Fault::FrontOnlyWaits);
@@ -207,7 +214,19 @@ impl Protocol {
             }
             Action::TimePasses => next.processes.iter_mut().for_each(pass_time),
         }
+        self.note_who_is_first(&mut next);
         next.settle();
         next
+    }
+
+    fn note_who_is_first(&self, state: &mut State) {
+        let is_first = |me: usize| {
+            let has_place = state.processes[me].place.is_some();
+            has_place && self.blocker(state, me).is_none() && self.orphans(state, me) == 0
+        };
+        let first: Vec<_> = (0..self.modes.len()).map(is_first).collect();
+        for (process, is_first) in state.processes.iter_mut().zip(first) {
+            process.was_first |= is_first;
+        }
     }
 }

@@ -65,6 +65,8 @@ pub struct Process {
     pub place: Option<u8>,
     /// In etcd: the revision of its record.
     pub record: Option<u8>,
+    /// Whether there was a moment at which its key was there and nobody before it: a server that is behind may still say so.
+    pub was_first: bool,
 }
 
 impl Process {
@@ -81,6 +83,7 @@ impl Process {
             lease: 0,
             place: None,
             record: None,
+            was_first: false,
         }
     }
 
@@ -132,6 +135,9 @@ impl State {
     /// The same state without what makes no difference: of revisions only the order counts.
     pub fn settle(&mut self) {
         for process in &mut self.processes {
+            if !matches!(process.at, At::Looks | At::Watches(_)) {
+                process.was_first = false;
+            }
             if process.at == At::Over {
                 (process.front, process.keeper) = (Health::Runs, Health::Runs);
             } else if process.command == Command::Ended {

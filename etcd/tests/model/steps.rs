@@ -9,6 +9,7 @@ impl Protocol {
         let process = &mut state.processes[me];
         match event {
             Event::Step => self.step(state, me),
+            Event::StepsBehind => process.at = At::Holds,
             Event::CommandSteps => self.step_command(state, me),
             Event::KillsCommand => process.command = Command::Ended,
             Event::Hears => process.lost = Some(GRACE),
@@ -124,7 +125,7 @@ impl Protocol {
     }
 
     /// The youngest of those before us.
-    fn blocker(&self, state: &State, me: usize) -> Option<usize> {
+    pub fn blocker(&self, state: &State, me: usize) -> Option<usize> {
         let place = |other: usize| state.processes[other].place;
         let before =
             self.others(state, me).filter(|&other| place(other).is_some() && place(other) < place(me));
@@ -133,7 +134,7 @@ impl Protocol {
     }
 
     /// Those whose records nobody answers for; one bit each.
-    fn orphans(&self, state: &State, me: usize) -> u8 {
+    pub fn orphans(&self, state: &State, me: usize) -> u8 {
         let mine = state.processes[me].place;
         let is_before = |&other: &usize| {
             let record = state.processes[other].record;
@@ -147,6 +148,7 @@ pub fn pass_time(process: &mut Process) {
     process.lease = process.lease.saturating_sub(1);
     process.deadline = process.deadline.saturating_sub(1);
     process.lost = process.lost.map(|left| left.saturating_sub(1));
+    process.was_first &= process.place.is_some(); // no server is behind for longer
     if let Some(renewal) = &mut process.renewal {
         renewal.age += 1;
     }
