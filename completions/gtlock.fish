@@ -54,8 +54,8 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Release the lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l at -d 'Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l ttl -d 'With --at: how long the locks last after this machine has failed [default: 15s]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
@@ -80,8 +80,8 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Release the lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l at -d 'Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l ttl -d 'With --at: how long the locks last after this machine has failed [default: 15s]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
@@ -100,8 +100,8 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l timeout -d 'Wai
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-waiters -d 'Do not wait if K others wait for the lock already' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l at -d 'Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l ttl -d 'With --at: how long the locks last after this machine has failed [default: 15s]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
@@ -115,14 +115,14 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s q -l quiet -d '
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s v -l verbose -d 'Print who holds the lock during a wait, how long the wait was, and how long the lock was held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l lock-dir -d 'Where the locks of the named data files are; without PATH, the lock directory to show' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l at -d 'Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l direct -d 'Show the locks that run --direct and flock(1) take on the named files or directories themselves'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s R -l recursive -d 'Show every .gastown/locks below the named directories [default: .]'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l held -d 'Show only the locks that are held'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -l json -d 'Print JSON for programs'
 complete -c gtlock -n "__fish_gtlock_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l lock-dir -d 'Clean this directory, whatever its name; it must be one for lock files only' -r -f -a "(__fish_complete_directories)"
-complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l at -d 'Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s R -l recursive -d 'Clean every .gastown/locks below the named directories [default: .]'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -s n -l dry-run -d 'Remove nothing, print what would be removed'
 complete -c gtlock -n "__fish_gtlock_using_subcommand clean" -l json -d 'Print JSON for programs'

@@ -11,7 +11,7 @@ pub enum Exit {
     Command(i32),
     /// 75, or the status of `-E`: the lock was not obtained.
     Refused(u8),
-    /// 76: the lock was obtained from a cluster, and lost while the command ran.
+    /// 76: the lock came from a cluster, and was lost while the command ran.
     Lost,
     /// 124, as with timeout(1): the command was ended by `--max-hold`.
     Overdue,
@@ -33,7 +33,7 @@ pub const HELP: &str = "\
 Exit status:
   N      the command's own
   75     the lock was not obtained: busy, or timed out (-E N for another)
-  76     the lock was lost while the command ran, which was stopped (--at)
+  76     the lock was lost while the command ran, and the command was stopped (--at)
   124    the command was ended by --max-hold
   125    gtlock itself failed; also wrong usage, and \"already locked\"
   126    the command could not be run

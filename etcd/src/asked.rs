@@ -1,4 +1,4 @@
-//! What is asked for: which locks, of which cluster, for whom and how.
+//! The request: which locks, from which cluster, for whom, and how to wait.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -14,22 +14,23 @@ use crate::record::{Record, millis_now};
 
 /// A request for locks.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "options, each by itself")]
+#[expect(clippy::struct_excessive_bools, reason = "independent options")]
 pub struct Asked {
     pub at: At,
     pub keys: Keys,
     /// Each name once.
     pub locks: Vec<(OsString, Mode)>,
     pub wait: Wait,
-    /// Without one it is only asked whether the locks could be taken.
+    /// Without a command, the request only tests whether the locks are free.
     pub has_command: bool,
     pub ttl: Duration,
     pub grace: Duration,
     pub min_hold: Option<Duration>,
-    /// Whether to say at once whom it waits for, and whether to say it at all.
+    /// Print at once whom the request waits for.
     pub is_verbose: bool,
+    /// Print nothing but errors.
     pub is_quiet: bool,
-    /// Whether to say whom it waits for to the log.
+    /// Write to the log whom the request waits for.
     pub is_logged: bool,
     pub record: Record,
 }
@@ -78,7 +79,7 @@ impl Asked {
         })
     }
 
-    /// The keys that keep others away from a lock in this mode.
+    /// The prefix of the keys that exclude this mode.
     pub fn blockers(&self, name: &OsStr, mode: Mode) -> Vec<u8> {
         match mode {
             Mode::Exclusive => self.keys.queue(name),

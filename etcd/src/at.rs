@@ -2,13 +2,13 @@
 
 use anyhow::{Result, bail};
 
-/// Which cluster keeps the locks, and under what prefix.
+/// Which cluster keeps the locks, and under which prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
-    /// `HOST:PORT` each.
+    /// Each as `HOST:PORT`.
     pub endpoints: Vec<String>,
     pub is_encrypted: bool,
-    /// Before all keys, without slashes at its ends.
+    /// The start of all keys, without slashes at its ends.
     pub prefix: String,
 }
 
@@ -29,9 +29,9 @@ impl At {
             let port = endpoint.rsplit_once(':').filter(|(host, _)| !host.is_empty());
             let is_port = port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0));
             if !is_port || endpoint.contains(|c: char| "@?#".contains(c) || c.is_whitespace()) {
-                let user = if endpoint.contains('@') { "; a login goes into GTLOCK_ETCD_USER" } else { "" };
+                let user = if endpoint.contains('@') { "; put the login into GTLOCK_ETCD_USER" } else { "" };
                 bail!(
-                    "--at: '{}' is no HOST:PORT, such as localhost:2379{user}",
+                    "--at: '{}' is not HOST:PORT, such as localhost:2379{user}",
                     gtlock::Escaped::new(endpoint)
                 );
             }
@@ -49,11 +49,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_has_hosts_with_ports_and_perhaps_a_prefix() {
-        let at = At::parse("etcd://h1:2379,h2:2379/town").expect("it is one");
+    fn a_url_has_hosts_with_ports_and_an_optional_prefix() {
+        let at = At::parse("etcd://h1:2379,h2:2379/town").expect("a URL");
         assert_eq!((at.endpoints.len(), at.is_encrypted, at.prefix.as_str()), (2, false, "town"));
-        assert_eq!(At::parse("etcds://[::1]:2379").expect("it is one").prefix, "gtlock");
-        assert_eq!(At::parse("etcd://h:1/a/b/").expect("it is one").prefix, "a/b");
+        assert_eq!(At::parse("etcds://[::1]:2379").expect("a URL").prefix, "gtlock");
+        assert_eq!(At::parse("etcd://h:1/a/b/").expect("a URL").prefix, "a/b");
         for wrong in
             ["etcd://h1", "etcd://h1:2379,", "etcd://u:p@h1:2379", "etcd://h1:0", "redis://h1:1", "etcd:///x"]
         {

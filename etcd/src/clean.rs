@@ -19,10 +19,10 @@ use crate::status::{find, text};
 use crate::who::{Entry, State};
 use crate::{sys, txn};
 
-/// How long etcd has for an answer.
+/// How long to wait for etcd.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Removes the records, once no command of theirs can run any more.
+/// Waits until none of their commands can still run, then removes the records.
 pub fn clean(args: &CleanArgs) -> Result<Exit> {
     let at = At::parse(args.at.cluster().unwrap_or_default())?;
     let (client, keys) = (Client::new(&at, DEFAULT_TTL)?, Keys::below(&at.prefix));
@@ -33,9 +33,9 @@ pub fn clean(args: &CleanArgs) -> Result<Exit> {
     if args.dry_run {
         removed.extend(&unclean);
     } else if let Some(delay) = unclean.iter().map(|entry| entry.record.delay()).max() {
-        thread::sleep(delay); // as whoever takes such a lock does
+        thread::sleep(delay); // as the next holder would
         for entry in &unclean {
-            // It may be somebody's who lives, by now: of a request that was repeated.
+            // A live request may have written the record again meanwhile.
             let unchanged = txn::modified_in(&entry.pair.key, entry.pair.modified);
             let body = json!({ "compare": [unchanged], "success": [txn::delete(&entry.pair.key)] });
             let answer = client.call("/v3/kv/txn", &body, sys::now() + PATIENCE)?;
@@ -72,7 +72,7 @@ fn print(removed: &[&Entry], held: usize, dry_run: bool) -> io::Result<()> {
     out.flush()
 }
 
-/// The JSON document, in the form of that for lock files.
+/// The JSON document, with the fields of the one for lock files.
 #[derive(Serialize)]
 struct Document {
     version: u32,

@@ -54,7 +54,7 @@ pub fn limit(args: &CommonArgs) -> Option<Limit> {
     args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
-/// Rewrites a file of this machine under a lock of its name.
+/// Rewrites a file of this machine, under the lock in etcd of that name.
 pub fn update(args: &UpdateArgs) -> Result<Exit> {
     update::check(args)?;
     let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
@@ -70,7 +70,7 @@ pub fn update(args: &UpdateArgs) -> Result<Exit> {
     let mut signals = None;
     let leash = front.leash;
     let mut filter = |streams, signals: &mut Incoming| front.execute(&held, &execution, streams, signals);
-    // Not with the lock about to end: the file may be another's to write.
+    // Do not replace the file when the lock is about to end: another holder may write it next.
     let is_locked = || {
         if !leash.has_time() {
             leash.lose(Reason::Silence);

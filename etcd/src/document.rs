@@ -20,13 +20,13 @@ struct LockEntry {
     lock: String,
     state: &'static str,
     mode: Option<&'static str>,
-    /// RFC 3339, UTC, by the clock of the holder's machine.
+    /// RFC 3339 in UTC, by the clock of the holder's machine.
     since: Option<String>,
     seconds: Option<f64>,
     holders: Vec<ProcessEntry>,
     /// In order.
     waiters: Vec<ProcessEntry>,
-    /// Those that ended without releasing.
+    /// Holders that ended without releasing.
     unclean: Vec<ProcessEntry>,
 }
 

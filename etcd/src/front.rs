@@ -1,4 +1,4 @@
-//! The process that the caller started: it runs the command, and ends as the command does.
+//! The process that the caller started. It runs the command, and exits as the command does.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -32,26 +32,26 @@ use crate::talk::{Listener, Said, Speaker, Told};
 use crate::tree::Tree;
 use crate::{held, sys};
 
-/// The longest time between two looks at the clock.
+/// The longest time between two checks of the clock.
 const NAP: Duration = Duration::from_secs(1);
 
-/// Between two looks whether the lock was renewed.
+/// How often to check whether the lock was renewed.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// How long the front waits for a release: the command has ended, and its status is known.
+/// How long to wait for the release before exiting with the command's status.
 const RELEASE: Duration = Duration::from_secs(1);
 
-/// A keeper, and what it was asked to keep.
+/// The front, with its connection to the keeper.
 pub struct Front {
     pub words: Words,
     pub listener: Listener,
     pub leash: Leash,
     pub tree: Tree,
-    /// What the command inherits, so that what it leaves running can be found.
+    /// Inherited by the command, so that processes it leaves behind can be found.
     pipe: std::fs::File,
 }
 
-/// Locks that are held.
+/// What the command is told about its locks.
 #[derive(Debug)]
 pub struct Held {
     fence: i64,
@@ -59,7 +59,7 @@ pub struct Held {
     lease: String,
 }
 
-/// What comes of a request for locks.
+/// The outcome of a request.
 pub enum Answer {
     Held(Held),
     Free,
@@ -67,17 +67,17 @@ pub enum Answer {
 }
 
 impl Front {
-    /// Starts the keeper, and with it the request.
+    /// Starts the keeper, which begins the request.
     pub fn start(asked: Asked) -> Result<Self> {
         let words = Words::new(&asked);
-        let page = sys::shared().context("there is no memory to be had")?;
+        let page = sys::shared().context("cannot map shared memory")?;
         let leash = Leash::new(page, asked.ttl, asked.grace);
         let client = Client::new(&asked.at, asked.ttl)?;
         let (near, far) = UnixStream::pair()?;
         let (pipe_end, pipe) = io::pipe()?;
         let (wake, waker) = io::pipe()?;
         let tree = Tree::of_this_process(&pipe);
-        prctl::set_child_subreaper(true)?; // what the command leaves behind stays in sight
+        prctl::set_child_subreaper(true)?; // orphans of the command become our children
         let keep = [far.as_raw_fd(), pipe_end.as_raw_fd(), wake.as_raw_fd(), waker.as_raw_fd()];
         let its_tree = tree.clone();
         let keeper = sys::fork_aside(&keep, move || {
@@ -91,7 +91,7 @@ impl Front {
         Ok(Self { words, listener: Listener::new(near), leash, tree, pipe })
     }
 
-    /// Waits for what comes of the request.
+    /// Waits for the outcome of the request.
     pub fn answer(&mut self, history: &mut History<'_>) -> Result<Answer> {
         let _serving = serve_as_process_1();
         loop {
@@ -118,12 +118,12 @@ impl Front {
                 }
                 Some(Said::Failed(why)) => return Err(anyhow!(why)),
                 Some(said) => self.words.note(said),
-                None => return Err(anyhow!("gtlock's own second process is gone")),
+                None => return Err(anyhow!("gtlock's second process has died")),
             }
         }
     }
 
-    /// Runs a command under locks to its end.
+    /// Runs the command under the locks, until it ends.
     pub fn execute(
         &mut self,
         held: &Held,
@@ -139,7 +139,7 @@ impl Front {
         if !launch.close {
             make_inheritable(&mut self.pipe)?;
         }
-        // This process may have been stopped, and the cluster out of reach for a moment: the next renewal helps.
+        // Too little time may be left, if this process was stopped or etcd did not answer: wait for the next renewal.
         while !self.leash.has_time() && !self.leash.is_lost() {
             if sys::now() >= self.leash.deadline() {
                 self.leash.lose(Reason::Silence);
@@ -158,15 +158,15 @@ impl Front {
         gtlock::running::run(launch, signals, &mut Narrator::happens)
     }
 
-    /// Has the locks released, unless a command was cut off: then they last as long as what it has left. Whether that is
-    /// so.
+    /// Tells the keeper to release the locks. If the command was cut off, the keeper holds them until the processes that
+    /// it left behind have ended. Returns whether there are any.
     pub fn release(&mut self, ended: &io::Result<Ended>, close: bool) -> bool {
         let is_cut_off = ended.as_ref().is_ok_and(|ended| ended.is_cut_off()) && !self.is_lost() && !close;
         let left = if is_cut_off { self.tree.inheritors() } else { Vec::new() };
         if self.is_lost()
             && let Some(command) = self.leash.command()
         {
-            self.tree.kill(command); // what it has left behind may not go on
+            self.tree.kill(command); // what it left behind must not run on
         }
         let told = match ended {
             Err(_) => Told::NeverRan,
@@ -191,12 +191,12 @@ impl Front {
         false
     }
 
-    /// Whether the lock was lost before the command had ended.
+    /// Whether the lock was lost before the command ended.
     pub fn is_lost(&self) -> bool {
         self.leash.is_lost()
     }
 
-    /// How gtlock ends. It says what there is to say about that.
+    /// Decides the exit status, and prints why if the lock was lost.
     pub fn conclude(&self, ended: io::Result<Ended>, command: &[OsString]) -> Result<Exit> {
         let never_ran = ended.as_ref().is_err_and(|e| e.raw_os_error() == Some(Errno::ECANCELED as i32));
         if self.is_lost() || never_ran {
@@ -213,15 +213,15 @@ impl Front {
     }
 }
 
-/// A command to be run, and how.
+/// A command, and how to run it.
 pub struct Execution<'a> {
     pub command: &'a [OsString],
-    /// It does not get the pipe.
+    /// The command does not inherit the pipe.
     pub close: bool,
     pub limit: Option<Limit>,
 }
 
-/// Has the command stopped when its lock ends, whatever has become of the keeper.
+/// Stops the command before its lock ends, even without the keeper.
 #[derive(Debug)]
 struct Lead<'a> {
     leash: Leash,
@@ -243,7 +243,7 @@ impl Tether for Lead<'_> {
     }
 }
 
-/// What a name is called.
+/// A name, safe to print.
 pub fn shown(name: Vec<u8>) -> String {
     Escaped::new(&OsString::from_vec(name)).to_string()
 }

@@ -1,5 +1,5 @@
-//! The locks around a request, handed down in `GTLOCK_HELD`: an entry is `PID@LEASE`, beside those of this machine's
-//! locks. It counts only while its process is an ancestor of this one.
+//! The locks that this process runs under, from `GTLOCK_HELD`. Beside the entries of this machine's locks, it has one
+//! `PID@LEASE` for each gtlock-etcd above. An entry counts only while its process is an ancestor of this one.
 
 use std::env;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use gtlock::process::Processes;
 
 use crate::keys::Keys;
 
-/// Whether a place in a queue is that of a gtlock around this process, which waits for this one.
+/// Whether a key in a queue belongs to a gtlock that this process runs under. It waits for this process to end.
 pub fn is_around(keys: &Keys, place: &[u8]) -> bool {
     let Some(place) = keys.read_place(place) else { return false };
     let around: Vec<_> = entries().into_iter().filter(|(_, lease)| *lease == place.lease).collect();
@@ -20,7 +20,7 @@ pub fn is_around(keys: &Keys, place: &[u8]) -> bool {
     around.iter().any(|(process, _)| ancestors.contains(process))
 }
 
-/// The variable's value for a command of this process.
+/// The value of the variable for this process's command.
 pub fn for_command(lease: &str) -> OsString {
     let mut value = env::var_os(HELD_VARIABLE).unwrap_or_default();
     if !value.is_empty() {

@@ -1,4 +1,4 @@
-//! What the log of `--log` says about the locks of a cluster.
+//! The entries in the log (`--log`) about locks of etcd.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,12 +15,12 @@ use gtlock::running::Ended;
 use crate::asked::Asked;
 use crate::record::Record;
 
-/// A request and what becomes of it.
+/// A request, and what is known of it so far.
 pub struct History<'a> {
     journal: Journal<'a>,
     url: String,
     locks: Vec<(OsString, Mode)>,
-    /// The locks that were waited for, and who held each then.
+    /// The locks that it waited for, and who held each when the wait began.
     behind: Vec<(OsString, Option<Record>)>,
 }
 
@@ -33,12 +33,12 @@ impl<'a> History<'a> {
         Self { journal, url, locks: asked.locks.clone(), behind: Vec::new() }
     }
 
-    /// Notes who holds a lock that is waited for.
+    /// Records who holds a lock that the request waits for.
     pub fn waits(&mut self, name: OsString, holder: Option<Record>) {
         self.behind.push((name, holder));
     }
 
-    /// Notes that the locks were obtained.
+    /// Records that the locks were acquired.
     pub fn held(&mut self) {
         let Self { journal, url, locks, behind } = self;
         let lock = |(name, mode): &(OsString, Mode)| {
@@ -52,14 +52,14 @@ impl<'a> History<'a> {
         journal.got_from_cluster(locks.iter().map(lock));
     }
 
-    /// Writes that they could be taken.
+    /// Writes that the locks were free.
     pub fn free(&mut self) {
         self.held();
         self.journal.left_to_caller();
         self.journal.write(None);
     }
 
-    /// Writes that a lock was not obtained.
+    /// Writes that a lock was not acquired.
     pub fn refused(&mut self, name: OsString, outcome: Outcome, holder: Option<Record>) {
         let of_wait =
             self.behind.iter().find(|(other, _)| *other == name).and_then(|(_, holder)| holder.clone());
@@ -69,12 +69,12 @@ impl<'a> History<'a> {
         self.journal.refused_by_cluster(lock, outcome, of_wait.or(holder).map(ClusterHolder::from));
     }
 
-    /// Notes that the locks are let go now, or were lost.
+    /// Records that the locks are released now, or were lost.
     pub fn let_go(&mut self, ended: &io::Result<Ended>, is_lost: bool, is_left: bool) {
         self.journal.let_go(if is_lost { Outcome::Lost } else { run::outcome(ended, is_left) });
     }
 
-    /// Writes it down.
+    /// Writes the entries.
     pub fn write(&mut self, exit: &Result<Exit>) {
         self.journal.write(Some(*exit.as_ref().unwrap_or(&Exit::Failure)));
     }

@@ -1,13 +1,13 @@
-//! Where in etcd a lock is kept.
+//! The keys of a lock in etcd.
 //!
-//! | key | is |
+//! | key | meaning |
 //! | --- | --- |
-//! | `/PREFIX/q/NAME/w/LEASE` | a writer, as long as its lease lives |
-//! | `/PREFIX/q/NAME/r/LEASE` | a reader |
+//! | `/PREFIX/q/NAME/w/LEASE` | a writer holds the lock or waits for it; the key ends with its lease |
+//! | `/PREFIX/q/NAME/r/LEASE` | a reader, likewise |
 //! | `/PREFIX/held/NAME/LEASE` | its command may run; under no lease, so that it outlasts a holder that could not release |
 //!
-//! `/` and `%` in NAME are written as `%2F` and `%25`. The revision in which both keys of one were created is its place, and its
-//! fence.
+//! `/` and `%` in NAME are written as `%2F` and `%25`. Both keys of a request are created in one revision, which is its place in
+//! the queue and its fence.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,7 +20,7 @@ pub struct Keys {
     prefix: String,
 }
 
-/// What a key of the queue says.
+/// A key of a queue, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub name: OsString,
@@ -33,42 +33,42 @@ impl Keys {
         Self { prefix: format!("/{prefix}/") }
     }
 
-    /// All places in all queues.
+    /// The prefix of all queues.
     pub fn queues(&self) -> Vec<u8> {
         format!("{}q/", self.prefix).into_bytes()
     }
 
-    /// All records of commands.
+    /// The prefix of all records.
     pub fn records(&self) -> Vec<u8> {
         format!("{}held/", self.prefix).into_bytes()
     }
 
-    /// The queue for a lock.
+    /// The prefix of the queue for a lock.
     pub fn queue(&self, name: &OsStr) -> Vec<u8> {
         [self.queues(), encode(name), b"/".to_vec()].concat()
     }
 
-    /// The writers in that queue.
+    /// The prefix of the writers in that queue.
     pub fn writers(&self, name: &OsStr) -> Vec<u8> {
         [self.queue(name), b"w/".to_vec()].concat()
     }
 
-    /// A place in that queue.
+    /// The key of a request in that queue.
     pub fn place(&self, name: &OsStr, mode: Mode, lease: i64) -> Vec<u8> {
         [self.queue(name), format!("{}/{lease:x}", letter(mode)).into_bytes()].concat()
     }
 
-    /// The records of commands under a lock.
+    /// The prefix of the records of a lock.
     pub fn records_of(&self, name: &OsStr) -> Vec<u8> {
         [self.records(), encode(name), b"/".to_vec()].concat()
     }
 
-    /// The record of a command.
+    /// The key of a record.
     pub fn record(&self, name: &OsStr, lease: i64) -> Vec<u8> {
         [self.records_of(name), format!("{lease:x}").into_bytes()].concat()
     }
 
-    /// Reads a key of a queue.
+    /// Takes a key of a queue apart.
     pub fn read_place(&self, key: &[u8]) -> Option<Place> {
         let rest = key.strip_prefix(self.queues().as_slice())?;
         let mut parts = rest.split(|&b| b == b'/');
@@ -81,7 +81,7 @@ impl Keys {
         Some(Place { name: decode(name), mode, lease: String::from_utf8(lease.to_vec()).ok()? })
     }
 
-    /// Reads the key of a record: the name of the lock, and the lease.
+    /// Takes the key of a record apart: the name of the lock, and the lease.
     pub fn read_record(&self, key: &[u8]) -> Option<(OsString, String)> {
         let rest = key.strip_prefix(self.records().as_slice())?;
         let mut parts = rest.split(|&b| b == b'/');
@@ -89,7 +89,7 @@ impl Keys {
     }
 }
 
-/// How a mode is written.
+/// A mode, as keys and records write it.
 pub fn letter(mode: Mode) -> &'static str {
     match mode {
         Mode::Exclusive => "w",
@@ -97,7 +97,7 @@ pub fn letter(mode: Mode) -> &'static str {
     }
 }
 
-/// The first key after all that begin with `prefix`, which ends in a slash.
+/// The first key after all those that begin with `prefix`, which ends in a slash.
 pub fn end_of(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     if let Some(last) = end.last_mut() {
@@ -138,12 +138,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_read_from_its_key_as_it_was() {
+    fn a_name_survives_its_key() {
         let keys = Keys::below("town");
         for name in [&b"state.json"[..], b"/var/lib/x", b"100%/%2F", b"a\nb", b"\xff\xfe", b"w/r"] {
             let name = OsStr::from_bytes(name);
             let key = keys.place(name, Mode::Exclusive, 0x1f);
-            let place = keys.read_place(&key).expect("it is one");
+            let place = keys.read_place(&key).expect("a place");
             assert_eq!((place.name.as_os_str(), place.lease.as_str()), (name, "1f"));
             assert_eq!(keys.read_record(&keys.record(name, 7)), Some((name.to_owned(), "7".to_owned())));
         }

@@ -1,7 +1,7 @@
-//! The time that a command has: until when its lock is certain, and what has to be done to it when.
+//! The deadline of a command: until when its lock is certain, and when to stop the command.
 //!
-//! It is in memory that the front and the keeper share, so that each of them can stop the command, whatever has become
-//! of the other. All times are of [`sys::now`].
+//! It is in memory that the front and the keeper share, so that each of them can stop the command even if the other is
+//! gone. All times are those of [`sys::now`].
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use crate::sys;
 
-/// What the two processes share.
+/// The memory that the two processes share.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Until when nobody else can have the lock, in nanoseconds.
+    /// Until when nobody else can hold the lock, in nanoseconds.
     deadline: AtomicU64,
-    /// The command's process, 0 before it is started, [`CLOSED`] if it must not be any more.
+    /// The command's process; 0 before it starts, [`CLOSED`] if it must not start any more.
     command: AtomicI32,
-    /// When it was known that the lock is lost, in nanoseconds, or 0.
+    /// When the loss of the lock was noticed, in nanoseconds; 0 if it is not lost.
     lost_at: AtomicU64,
     reason: AtomicU32,
-    /// Whether the command was asked to end.
+    /// Whether SIGTERM was sent.
     is_asked: AtomicBool,
 }
 
@@ -34,51 +34,51 @@ pub enum Reason {
     Gone,
 }
 
-/// A lock's time, and how long it takes to stop a command.
+/// The deadline of a lock, and how long it takes to stop a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Leash {
     page: &'static Page,
     /// From SIGTERM to SIGKILL.
     grace: Duration,
-    /// From SIGKILL to the moment at which another may have the lock: for the scheduler, and for clocks that differ.
+    /// From SIGKILL to the moment when another may hold the lock: for scheduling, and for clocks that differ.
     margin: Duration,
 }
 
-/// What has to be done to the command.
+/// What to do to the command now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing before this moment.
     Nothing(Duration),
-    /// It is asked to end.
+    /// Send SIGTERM.
     Ask,
-    /// It was asked to end, and has until this moment.
+    /// SIGTERM was sent; nothing more before this moment.
     Patience(Duration),
-    /// It is ended.
+    /// Send SIGKILL.
     Kill,
 }
 
 impl Leash {
-    /// For a lock that lasts so long after the last renewal.
+    /// For a lock that lasts for `ttl` after each renewal.
     pub fn new(page: &'static Page, ttl: Duration, grace: Duration) -> Self {
         Self { page, grace, margin: Duration::from_millis(500) + ttl / 50 }
     }
 
-    /// How long a command may still run after its lock was found lost.
+    /// How long a command may run on after its lock was lost.
     pub fn delay(&self) -> Duration {
         self.grace + self.margin
     }
 
-    /// Until when nobody else can have the lock.
+    /// Until when nobody else can hold the lock.
     pub fn deadline(&self) -> Duration {
         Duration::from_nanos(self.page.deadline.load(SeqCst))
     }
 
-    /// Notes that nobody else can have the lock until then.
+    /// Moves the deadline, never back.
     pub fn extend(&self, deadline: Duration) {
         self.page.deadline.fetch_max(nanos(deadline), SeqCst);
     }
 
-    /// Whether there is enough of the time left to stop a command in.
+    /// Whether enough time is left to stop a command before the deadline.
     pub fn has_time(&self) -> bool {
         self.ask_at() > sys::now()
     }
@@ -87,27 +87,27 @@ impl Leash {
         self.deadline().saturating_sub(self.delay())
     }
 
-    /// Whether a command may start as this process. Nothing but system calls: it is asked in the command's process.
+    /// Whether the command may start in this process, which it becomes. It makes only system calls: it runs after fork(2).
     pub fn admit(&self) -> bool {
         let process = i32::try_from(std::process::id()).unwrap_or(CLOSED);
-        // First the process, so that it is known to the keeper, however long this one is stopped after the check.
+        // Store the process first: then the keeper can kill it, even if it is stopped for long after the check.
         self.page.command.compare_exchange(0, process, SeqCst, SeqCst).is_ok()
             && !self.is_lost()
             && self.has_time()
     }
 
-    /// The command's process, if it was started.
+    /// The command's process, if it has started.
     pub fn command(&self) -> Option<i32> {
         Some(self.page.command.load(SeqCst)).filter(|&process| process > 0)
     }
 
-    /// Sees to it that no command is started any more. Returns the one that was, if any.
+    /// Keeps the command from starting, if it has not. Returns its process if it has.
     pub fn close(&self) -> Option<i32> {
         let _ = self.page.command.compare_exchange(0, CLOSED, SeqCst, SeqCst);
         self.command()
     }
 
-    /// Notes that the lock is lost.
+    /// Marks the lock as lost.
     pub fn lose(&self, reason: Reason) {
         self.page.reason.compare_exchange(0, reason as u32 + 1, SeqCst, SeqCst).ok();
         let _ = self.page.lost_at.compare_exchange(0, nanos(sys::now()), SeqCst, SeqCst);
@@ -127,7 +127,7 @@ impl Leash {
         }
     }
 
-    /// What has to be done to the command now. Asked to end it is once, and never again let go on.
+    /// What to do to the command now. SIGTERM is due once, and a lost lock stays lost.
     pub fn due(&self) -> Due {
         let now = sys::now();
         let deadline = self.deadline();

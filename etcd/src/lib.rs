@@ -1,6 +1,6 @@
-//! `gtlock-etcd`: what `gtlock --at etcd://...` becomes. It has the same command line.
+//! `gtlock-etcd`: the program that `gtlock --at etcd://...` runs in its place. It takes the same command line.
 //!
-//! Two processes: the `front` runs the command, the `keeper` has the session in etcd. Each of them stops the command
+//! It is two processes: the `front` runs the command, the `keeper` holds the session in etcd. Each of them stops the command
 //! before its lock can end, by the `leash` that they share.
 #![cfg(target_os = "linux")]
 
@@ -38,7 +38,7 @@ use gtlock::cli::{Action, Cli};
 use gtlock::cmd::{report, usage};
 use gtlock::exit::Exit;
 
-/// Does what a command line says.
+/// Does what the command line asks for.
 #[must_use]
 pub fn obey(words: &[OsString]) -> Exit {
     let cli = match Cli::read(words) {
@@ -47,7 +47,7 @@ pub fn obey(words: &[OsString]) -> Exit {
         Err(help) => return report::printed(help.print()),
     };
     if cli.action.cluster().is_none() {
-        report::say("gtlock-etcd is for the locks of a cluster: give --at URL, or use gtlock");
+        report::say("gtlock-etcd takes locks from etcd: give --at URL, or use gtlock");
         return Exit::Failure;
     }
     let done = match cli.action {
@@ -56,7 +56,7 @@ pub fn obey(words: &[OsString]) -> Exit {
         Action::Update(args) => commands::update(&args),
         Action::Status(args) => status::status(&args),
         Action::Clean(args) => clean::clean(&args),
-        Action::Report(_) => unreachable!("it knows of no cluster"),
+        Action::Report(_) => unreachable!("report has no --at"),
     };
     done.unwrap_or_else(|e| report::failed(&e))
 }

@@ -1,4 +1,4 @@
-//! A user of etcd and the password, out of the environment.
+//! A user of etcd and the password, from the environment.
 
 use std::{env, fs};
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 const USER: &str = "GTLOCK_ETCD_USER";
 const PASSWORD_FILE: &str = "GTLOCK_ETCD_PASSWORD_FILE";
 
-/// Who asks.
+/// A user and the password.
 pub struct Login {
     user: String,
     password: String,
 }
 
 impl Login {
-    /// The one that the environment names, if any.
+    /// The login that the environment names, if any.
     pub fn from_environment() -> Result<Option<Self>> {
         let given = |name| env::var_os(name).filter(|value| !value.is_empty());
         let (user, file) = match (given(USER), given(PASSWORD_FILE)) {

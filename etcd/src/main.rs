@@ -6,6 +6,6 @@ mod entry;
 
 #[cfg(not(target_os = "linux"))]
 fn main() -> std::process::ExitCode {
-    eprintln!("gtlock: gtlock-etcd runs on Linux only so far");
+    eprintln!("gtlock: gtlock-etcd runs on Linux only");
     std::process::ExitCode::from(125)
 }

@@ -1,4 +1,4 @@
-//! What is said about locks: one line on standard error, in the form of the locks of this machine.
+//! Messages about locks: single lines on standard error, in the form of those about locks of this machine.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::front::shown;
 use crate::sys;
 use crate::talk::{Name, Said};
 
-/// Says as much as the options ask for.
+/// Prints as much as the options ask for.
 pub struct Words {
     locks: Vec<(OsString, Mode)>,
     ttl: Duration,
@@ -42,7 +42,7 @@ impl Words {
         names.collect::<Vec<_>>().join(", ")
     }
 
-    /// What the keeper says besides.
+    /// Prints what else the keeper says.
     pub fn note(&self, said: Said) {
         match said {
             Said::Waits { name, who } => self.say(&format!("{}: waiting: {who}", shown(name))),
@@ -58,7 +58,7 @@ impl Words {
         }
     }
 
-    /// Not when that would be a wait: the locks would be held without a use.
+    /// Prints a line, unless that would block: the locks would be held for nothing.
     fn say(&self, message: &str) {
         if !self.is_quiet && stderr_is_ready() {
             report::say(message);
@@ -96,7 +96,7 @@ impl Words {
         }
     }
 
-    /// Says who has the locks of a command that was cut off.
+    /// Says who keeps the locks of a command that was cut off.
     pub fn left(&self, left: &[i32]) {
         let mut processes = Processes::default();
         let mut name = |&process: &i32| {

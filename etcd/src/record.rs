@@ -1,4 +1,4 @@
-//! What a key holds: who asks for a lock, or runs a command under it.
+//! The value of a key: who waits for a lock, or runs a command under it.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::keys::letter;
 
-/// Of a place in the queue, or of a command.
+/// The value of a place in the queue, or of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
@@ -25,20 +25,20 @@ pub struct Record {
     pub command: Vec<String>,
     /// When it asked for the lock, in milliseconds since 1970.
     pub asked: u64,
-    /// When its command was started, likewise.
+    /// When its command started, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// How long its command may run on after its lock was lost.
+    /// How long its command may run on after the lock was lost.
     pub delay_ms: u64,
 }
 
 impl Record {
-    /// The same for a lock in this mode.
+    /// The same record, with this mode.
     pub fn with_mode(&self, mode: Mode) -> Self {
         Self { mode: letter(mode).to_owned(), ..self.clone() }
     }
 
-    /// Reads what stands in a key. What is no record is one without content.
+    /// Reads the value of a key. Anything else than a record counts as an empty one.
     pub fn read(value: &[u8]) -> Self {
         serde_json::from_slice(value).unwrap_or_default()
     }
@@ -55,7 +55,7 @@ impl Record {
         Duration::from_millis(self.delay_ms)
     }
 
-    /// Since when it holds the lock, or has asked for it.
+    /// Since when it holds the lock or waits for it.
     pub fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.since.unwrap_or(self.asked))
     }
@@ -67,19 +67,19 @@ pub fn millis_now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A key and its value, as a range has them.
+/// A key and its value, from a range.
 #[derive(Clone, Debug)]
 pub struct Pair {
     pub key: Vec<u8>,
     pub value: Vec<u8>,
     /// The revision in which the key was created.
     pub created: i64,
-    /// The revision in which it was written last.
+    /// The revision in which the key was last written.
     pub modified: i64,
 }
 
 impl Pair {
-    /// All of the answer to a range.
+    /// All pairs in the answer to a range.
     pub fn all(range: &Value) -> Vec<Self> {
         range["kvs"].as_array().into_iter().flatten().map(Self::of).collect()
     }
@@ -99,7 +99,7 @@ impl Pair {
     }
 }
 
-/// Bytes as the gateway has them.
+/// Bytes as the gateway writes them.
 pub fn base64(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
@@ -108,7 +108,7 @@ pub fn bytes(value: &Value) -> Vec<u8> {
     BASE64_STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default()
 }
 
-/// A number of 64 bits, which the gateway writes as a string.
+/// A 64-bit number, which the gateway writes as a string.
 pub fn number(value: &Value) -> i64 {
     value.as_str().and_then(|text| text.parse().ok()).or_else(|| value.as_i64()).unwrap_or(0)
 }

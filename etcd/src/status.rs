@@ -1,4 +1,4 @@
-//! `status`: who holds the locks of a cluster, and who waits, in order.
+//! `status`: who holds the locks in etcd, and who waits for them, in order.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -19,7 +19,7 @@ use crate::keys::Keys;
 use crate::who::{self, Entry, State};
 use crate::{document, sys, txn};
 
-/// How long etcd has for an answer.
+/// How long to wait for etcd.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The entries of each lock, in order.
@@ -50,7 +50,7 @@ pub fn status(args: &StatusArgs) -> Result<Exit> {
     Ok(Exit::Success)
 }
 
-/// All that have to do with a lock.
+/// Reads all holders, waiters, and unclean records.
 pub fn find(client: &Client, keys: &Keys) -> Result<Vec<Entry>> {
     let reads = [txn::all_below(&keys.queues()), txn::all_below(&keys.records())];
     let answer = client.call("/v3/kv/txn", &json!({ "success": reads }), sys::now() + PATIENCE)?;
@@ -85,7 +85,7 @@ fn word(state: State) -> &'static str {
     }
 }
 
-/// What a mode is called.
+/// A mode in words.
 pub fn mode_word(mode: Mode) -> &'static str {
     match mode {
         Mode::Exclusive => "write",
@@ -93,7 +93,7 @@ pub fn mode_word(mode: Mode) -> &'static str {
     }
 }
 
-/// What a lock is as a whole: held, unclean, or free.
+/// The state of a lock as a whole: held, unclean or free.
 pub fn state_of(entries: &[Entry]) -> &'static str {
     match entries.first().map(|entry| entry.state) {
         Some(State::Held | State::Waits) => "held",

@@ -1,4 +1,4 @@
-//! What the system gives: memory that two processes share, a process of one's own session, a clock, a timer.
+//! System calls: memory that two processes share, a process in a session of its own, a clock.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -12,15 +12,15 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{ForkResult, Pid, fork, setsid};
 
-/// The time since the machine was started. It goes on while the machine sleeps.
+/// The time since boot. It runs on while the machine sleeps.
 pub fn now() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Makes something that this process and those that it forks share, as long as they live.
+/// Makes a value in memory that this process shares with those that it forks. It is never freed.
 pub fn shared<T: Default>() -> io::Result<&'static T> {
     let size = NonZeroUsize::new(size_of::<T>().max(1)).ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: the mapping is new, nobody else's, large enough, aligned to a page, and never unmapped.
+    // SAFETY: the mapping is new, used by nothing else, large enough, page-aligned, and never unmapped.
     #[allow(unsafe_code)]
     unsafe {
         let page =
@@ -31,11 +31,11 @@ pub fn shared<T: Default>() -> io::Result<&'static T> {
     }
 }
 
-/// Starts a process that does `work` and ends, in a session of its own, which no terminal and no signal that asks to
-/// end reaches. It has no descriptors but those in `keep`. To be called while there is one thread: another's locks
-/// would stay locked in the copy.
+/// Forks a process that does `work` and exits. It is in a session of its own, out of the terminal's reach, ignores the
+/// signals that ask a process to end, and keeps only the descriptors in `keep`. Call it while there is one thread: in the
+/// copy, a mutex that another thread holds would stay locked.
 pub fn fork_aside(keep: &[RawFd], work: impl FnOnce()) -> io::Result<Pid> {
-    // SAFETY: there is one thread, so that the copy is whole.
+    // SAFETY: there is one thread, so the copy is consistent.
     #[allow(unsafe_code)]
     match unsafe { fork() }? {
         ForkResult::Parent { child } => Ok(child),
@@ -44,7 +44,7 @@ pub fn fork_aside(keep: &[RawFd], work: impl FnOnce()) -> io::Result<Pid> {
             ignore_signals();
             let _ = close_all_but(keep);
             work();
-            // SAFETY: it ends this process; what the other process has to do at its end is left to that.
+            // SAFETY: it ends this process, without the exit handlers, which are the other process's.
             unsafe { libc::_exit(0) }
         }
     }
@@ -53,21 +53,20 @@ pub fn fork_aside(keep: &[RawFd], work: impl FnOnce()) -> io::Result<Pid> {
 fn ignore_signals() {
     use Signal::{SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
     for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE] {
-        // SAFETY: to ignore a signal runs no code.
+        // SAFETY: ignoring a signal runs no code.
         #[allow(unsafe_code)]
         let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
     }
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Closes what this process has inherited, and puts nothing in the place of the standard streams, so that nobody waits
-/// for the end of them.
+/// Closes the inherited descriptors. The standard streams become /dev/null, so that no reader waits for the end of ours.
 fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
     let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
     let open = fs::read_dir("/proc/self/fd")?.filter_map(Result::ok);
     let open: Vec<RawFd> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     for descriptor in open.into_iter().filter(|fd| !keep.contains(fd) && *fd != nothing.as_raw_fd()) {
-        // SAFETY: what owns it is never used in this process.
+        // SAFETY: this process never uses the owner of this descriptor.
         #[allow(unsafe_code)]
         unsafe {
             if descriptor < 3 {

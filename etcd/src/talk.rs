@@ -1,4 +1,4 @@
-//! What the front and the keeper tell each other: the keeper in lines of JSON, the front in single bytes.
+//! The messages between front and keeper: the keeper sends lines of JSON, the front single bytes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -8,42 +8,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Record;
 
-/// What the keeper says.
+/// A message from the keeper.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Said {
-    /// It waits, and for whom.
+    /// The request waits, and for whom.
     Waits { name: Name, who: String },
-    /// An earlier holder ended without releasing: it waits until its command is stopped for certain.
+    /// An earlier holder ended without releasing: the request waits until that holder's command is stopped for certain.
     Delays { name: Name, millis: u64 },
     /// The locks are held.
     Holds { fence: i64, key: Name, lease: String },
-    /// Who has the lock that it begins to wait for, for the log.
+    /// Who holds a lock that the request begins to wait for, for the log.
     Behind { name: Name, holder: Option<Record> },
-    /// They were not obtained.
+    /// A lock is busy, and the request does not wait.
     Refused { name: Name, who: String, holder: Option<Record> },
-    /// Nor within the time.
+    /// A lock was not acquired in time.
     TimedOut { name: Name, who: String, holder: Option<Record> },
-    /// They could be taken: the answer to a question.
+    /// The locks are free: the answer to a test without a command.
     Free,
-    /// It cannot go on.
+    /// The request failed.
     Failed(String),
-    /// Something that people should know.
+    /// A warning for the user.
     Warns(String),
-    /// The locks are released, or the cluster is going to.
+    /// The locks are released, or left to etcd until `--min-hold` has passed.
     Released,
 }
 
-/// A name, of whatever bytes.
+/// A name, as bytes.
 pub type Name = Vec<u8>;
 
-/// What the front says.
+/// A message from the front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
     /// The command has ended: release.
     Ended,
     /// The command could not be run: release.
     NeverRan,
-    /// The command was cut off: release when what it has left is gone.
+    /// The command was cut off: release once the processes that it left behind have ended.
     CutOff,
 }
 
@@ -70,7 +70,7 @@ impl Speaker {
         Self(Arc::new(Mutex::new(stream)))
     }
 
-    /// Says something; nobody may be there to hear it.
+    /// Sends a message. The front may be gone.
     pub fn say(&self, said: &Said) {
         let Ok(mut line) = serde_json::to_vec(said) else { return };
         line.push(b'\n');
@@ -87,7 +87,7 @@ impl Listener {
         Self(BufReader::new(stream))
     }
 
-    /// The next that the keeper says; `None` if it has ended, or says nothing within the time that the stream allows.
+    /// The next message; `None` if the keeper has ended, or sends nothing within the read timeout of the stream.
     pub fn next(&mut self) -> Option<Said> {
         let mut line = Vec::new();
         let read = self.0.read_until(b'\n', &mut line).ok()?;

@@ -1,4 +1,4 @@
-//! What encrypted connections rest on, out of the environment.
+//! The certificates for encrypted connections, from the environment.
 
 use std::{env, fs};
 
@@ -9,7 +9,7 @@ const CACERT: &str = "GTLOCK_ETCD_CACERT";
 const CERT: &str = "GTLOCK_ETCD_CERT";
 const KEY: &str = "GTLOCK_ETCD_KEY";
 
-/// Who is trusted, and what this client shows of itself.
+/// Which certificates to trust, and which one to present.
 pub fn config(is_encrypted: bool) -> Result<TlsConfig> {
     let mut config = TlsConfig::builder();
     if !is_encrypted {
@@ -20,7 +20,8 @@ pub fn config(is_encrypted: bool) -> Result<TlsConfig> {
     }
     match (certificates(CERT)?, pem(KEY)?) {
         (Some(chain), Some(key)) => {
-            let key = PrivateKey::from_pem(&key).with_context(|| format!("{KEY}: it has no private key"))?;
+            let key =
+                PrivateKey::from_pem(&key).with_context(|| format!("{KEY}: no private key in the file"))?;
             config = config.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
         }
         (None, None) => {}
@@ -38,7 +39,7 @@ fn certificates(variable: &str) -> Result<Option<Vec<Certificate<'static>>>> {
         })
         .collect();
     if certificates.is_empty() {
-        return Err(anyhow!("{variable}: it has no certificate"));
+        return Err(anyhow!("{variable}: no certificate in the file"));
     }
     Ok(Some(certificates))
 }

@@ -1,4 +1,4 @@
-//! The processes of a command: what it has started, and what that has.
+//! The processes of a command: its children, theirs, and the daemons that they left behind.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long a killed process may take to be gone.
+/// How long to wait for killed processes to end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where a command's processes are found.
+/// Where to find a command's processes.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    /// The front, and when it was started: its number may become another process's.
+    /// The front, with its start time: its process ID may be reused.
     front: Process,
     keeper: Option<i32>,
-    /// The pipe that the command has inherited, as `/proc` shows it. Those have it too that have left the tree.
+    /// The pipe that the command inherits, as `/proc` shows it. Processes that have left the tree have it too.
     pipe: String,
 }
 
@@ -29,7 +29,7 @@ struct Process {
 }
 
 impl Tree {
-    /// Of the command that this process is going to run, which inherits `pipe`.
+    /// For the command that this process will run, which inherits `pipe`.
     pub fn of_this_process(pipe: &impl AsRawFd) -> Self {
         let id = Pid::this().as_raw();
         let front = Process { id, started: Stat::of(id).map_or(0, |stat| stat.started) };
@@ -43,7 +43,7 @@ impl Tree {
         self
     }
 
-    /// Asks all of them to end, those that are stopped too.
+    /// Sends SIGTERM to all of them, and SIGCONT to those that are stopped.
     pub fn ask(&self, command: i32) {
         for process in self.members(command) {
             send(process, Signal::SIGTERM);
@@ -51,9 +51,9 @@ impl Tree {
         }
     }
 
-    /// Ends all of them; whether they are gone.
+    /// Kills all of them. Returns whether all have ended.
     pub fn kill(&self, command: i32) -> bool {
-        // Stopped first, so that none starts another between the look and the end of it.
+        // Stop them all first, so that none starts another between the search and the kill.
         let mut stopped = BTreeSet::new();
         loop {
             let found = self.members(command);
@@ -72,7 +72,7 @@ impl Tree {
         let started = Instant::now();
         while stopped.iter().any(|&process| Stat::of(process).is_some()) {
             if started.elapsed() > PATIENCE {
-                return false; // in the midst of a system call that nothing interrupts
+                return false; // in a system call that nothing interrupts, or not ours to kill
             }
             thread::sleep(Duration::from_millis(1));
         }
@@ -89,7 +89,7 @@ impl Tree {
             alive.insert(process);
             children.entry(stat.parent).or_default().push(process);
             if process == self.front.id && stat.started == self.front.started {
-                roots.push(process); // which gets the orphans
+                roots.push(process); // the orphans are its children
             } else if self.has_pipe(process) {
                 roots.push(process);
             }
@@ -104,7 +104,7 @@ impl Tree {
         members
     }
 
-    /// Those of them that were not started by the front and live on.
+    /// All processes that have inherited the pipe.
     pub fn inheritors(&self) -> Vec<i32> {
         let own = Pid::this().as_raw();
         let is_other =
@@ -131,7 +131,7 @@ fn everyone() -> Vec<i32> {
     processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// What `/proc` shows of a process that has not ended.
+/// What `/proc` shows of a live process.
 struct Stat {
     parent: i32,
     started: u64,
@@ -140,7 +140,7 @@ struct Stat {
 impl Stat {
     fn of(process: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        let (_, rest) = stat.rsplit_once(')')?; // the name before it may have any
+        let (_, rest) = stat.rsplit_once(')')?; // the process name before it may contain more of them
         let fields: Vec<_> = rest.split_ascii_whitespace().collect();
         if matches!(*fields.first()?, "Z" | "X") {
             return None;

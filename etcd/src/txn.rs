@@ -1,4 +1,4 @@
-//! The requests of a transaction.
+//! The parts of a transaction.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub fn all_below(prefix: &[u8]) -> Value {
     } })
 }
 
-/// Reads the keys that begin with `prefix`, of those created before a revision.
+/// Reads the keys that begin with `prefix` and were created before a revision.
 pub fn all_before(prefix: &[u8], revision: i64) -> Value {
     json!({ "request_range": {
         "key": base64(prefix), "range_end": base64(&end_of(prefix)),
@@ -26,7 +26,7 @@ pub fn all_before(prefix: &[u8], revision: i64) -> Value {
     } })
 }
 
-/// Reads the youngest key that begins with `prefix`, of those created before a revision.
+/// Reads the youngest key that begins with `prefix` and was created before a revision.
 pub fn youngest_before(prefix: &[u8], revision: i64) -> Value {
     json!({ "request_range": {
         "key": base64(prefix), "range_end": base64(&end_of(prefix)), "limit": 1, "keys_only": true,
@@ -43,12 +43,12 @@ pub fn delete(key: &[u8]) -> Value {
     json!({ "request_delete_range": { "key": base64(key) } })
 }
 
-/// Another transaction inside.
+/// A transaction inside this one.
 pub fn nested(compare: &[Value], success: &[Value], failure: &[Value]) -> Value {
     json!({ "request_txn": { "compare": compare, "success": success, "failure": failure } })
 }
 
-/// Whether a key was created in a revision; 0 if there is none.
+/// Whether a key was created in this revision; with 0, whether there is none.
 pub fn created_in(key: &[u8], revision: i64) -> Value {
     json!({ "key": base64(key), "target": "CREATE", "result": "EQUAL", "create_revision": revision.to_string() })
 }
@@ -61,7 +61,7 @@ pub fn none_below(prefix: &[u8]) -> Value {
     })
 }
 
-/// Whether a key was written last in a revision.
+/// Whether a key was last written in this revision.
 pub fn modified_in(key: &[u8], revision: i64) -> Value {
     json!({ "key": base64(key), "target": "MOD", "result": "EQUAL", "mod_revision": revision.to_string() })
 }

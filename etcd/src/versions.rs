@@ -1,12 +1,12 @@
-//! Which etcd ends leases early.
+//! Which versions of etcd can end leases early.
 
 use crate::client::Client;
 
-/// The first release of each line without the faults that locks suffer from: leases that a leader revokes which was
-/// paused, renewals that are confirmed although the lease is gone, reads that are out of date after a pause.
+/// The first release of each line without three faults: a leader that was paused revokes live leases, a renewal is
+/// confirmed although its lease is gone, and a read after a pause is stale.
 const SOUND: [(u32, u32, u32); 3] = [(3, 4, 42), (3, 5, 28), (3, 6, 9)];
 
-/// What to say of an etcd that is too old, if it is.
+/// The warning about an etcd that is too old.
 pub fn warning(client: &Client) -> Option<String> {
     let version = client.version()?;
     is_faulty(&version)?.then(|| {
@@ -17,7 +17,7 @@ pub fn warning(client: &Client) -> Option<String> {
     })
 }
 
-/// Whether a version has the faults; `None` if it cannot be read.
+/// Whether a version has these faults; `None` if the version is not understood.
 fn is_faulty(version: &str) -> Option<bool> {
     let mut numbers = version.split(['.', '-', '+']).map(str::parse::<u32>);
     let mut number = || numbers.next()?.ok();

@@ -1,4 +1,4 @@
-//! Who has a lock, and who waits for it, in order.
+//! Who holds a lock, and who waits for it, in order.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -14,27 +14,27 @@ use crate::record::{Pair, Record};
 use crate::session::Session;
 use crate::{sys, txn};
 
-/// How long people may wait for the answer.
+/// How long to wait for etcd: somebody waits for the message.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Holders that a message names; of more it gives the number.
+/// How many holders a message names; the rest are counted.
 const HOLDERS_SHOWN: usize = 3;
 
 /// How much of a command line a message shows, in characters.
 const COMMAND_SHOWN: usize = 80;
 
-/// What somebody has of a lock.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is held.
+    /// It holds the lock.
     Held,
-    /// It is waited for.
+    /// It waits.
     Waits,
-    /// It was held by somebody who ended without releasing.
+    /// It held the lock, and ended without releasing.
     Unclean,
 }
 
-/// Somebody who has to do with a lock.
+/// A holder, a waiter, or one that ended without releasing.
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub name: OsString,
@@ -46,7 +46,7 @@ pub struct Entry {
     pub pair: Pair,
 }
 
-/// Sorts out what the queues and the records of some locks say. Each of the queues is in order.
+/// Combines the queues and the records of some locks. Each queue is in order.
 pub fn entries(keys: &Keys, queue: &[Pair], records: &[Pair]) -> Vec<Entry> {
     let mut running: HashMap<(OsString, String), Record> = HashMap::new();
     for pair in records {
@@ -94,7 +94,7 @@ pub fn entries(keys: &Keys, queue: &[Pair], records: &[Pair]) -> Vec<Entry> {
 pub struct Holders(Option<Vec<Entry>>);
 
 impl Holders {
-    /// Asks etcd, but not for long.
+    /// Asks etcd, but waits for a short time only.
     pub fn of(session: &Session, name: &OsStr) -> Self {
         let keys = &session.asked.keys;
         let reads = [txn::all_below(&keys.queue(name)), txn::all_below(&keys.records_of(name))];
@@ -113,7 +113,7 @@ impl Holders {
         Some(self.0.as_ref()?.first()?.record.clone())
     }
 
-    /// Whether etcd has answered.
+    /// Whether etcd answered.
     pub fn is_known(&self) -> bool {
         self.0.is_some()
     }
@@ -122,7 +122,7 @@ impl Holders {
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(entries) = &self.0 else {
-            return write!(f, "held, but who holds it cannot be found out in time");
+            return write!(f, "held, but etcd did not say in time by whom");
         };
         let Some(first) = entries.first() else {
             return write!(f, "held a moment ago, free now");
@@ -136,7 +136,7 @@ impl fmt::Display for Holders {
     }
 }
 
-/// What to call a holder: `4123 on web-2 (./update.sh)`.
+/// A holder in words: `4123 on web-2 (./update.sh)`.
 fn name(record: &Record) -> String {
     let host = Escaped::new(&record.host).to_string();
     match command(record) {
@@ -162,7 +162,7 @@ fn shortened(text: &str) -> String {
     }
 }
 
-/// Of an answer with all queues and all records.
+/// The entries in an answer with all queues and all records.
 pub fn of_answer(keys: &Keys, answer: &Value) -> Vec<Entry> {
     let range = |at: usize| Pair::all(&answer["responses"][at]["response_range"]);
     entries(keys, &range(0), &range(1))

@@ -1,4 +1,4 @@
-//! Locks that a cluster keeps.
+//! Options for locks that a cluster keeps.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{COMMAND, LOCKS};
 /// The environment variable for [`AtArgs::at`].
 pub const AT_VARIABLE: &str = "GTLOCK_AT";
 
-/// How long after the end of a machine its locks are free, unless [`ClusterArgs::ttl`] is given.
+/// How long the locks of a machine last after it has died, unless [`ClusterArgs::ttl`] is given.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
 
 /// Why --lock-dir is refused.
@@ -30,17 +30,17 @@ pub enum At {
 #[allow(rustdoc::broken_intra_doc_links, reason = "the brackets are those of the help")]
 #[derive(Args, Debug)]
 pub struct AtArgs {
-    /// Take the locks in a cluster, for several machines: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].
+    /// Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX].
     ///
-    /// The text of FILE is the name of the lock. etcds:// encrypts the connections; local overrides the environment
-    /// variable. Needs the program gtlock-etcd.
+    /// The text of FILE is the name of the lock. etcds:// encrypts the connections. With local, gtlock takes the locks of
+    /// this machine, whatever the environment variable says. Needs the program gtlock-etcd.
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url, env = AT_VARIABLE, hide_env_values = true, value_parser = parse_at,
           help_heading = LOCKS)]
     pub at: Option<At>,
 }
 
 impl AtArgs {
-    /// The URL of the cluster, if it is one.
+    /// The URL of the cluster, if there is one.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         match &self.at {
@@ -56,9 +56,9 @@ pub struct ClusterArgs {
     #[command(flatten)]
     pub at: AtArgs,
 
-    /// With --at: how long the locks last after this machine has failed [default: 15s].
+    /// With --at: how long the locks last after this machine has died [default: 15s].
     ///
-    /// At least 3s. If the cluster cannot be reached, the command is stopped before that.
+    /// At least 3s. If etcd cannot be reached, gtlock stops the command before its locks end.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_ttl, allow_negative_numbers = true, help_heading = LOCKS)]
     pub ttl: Option<Duration>,
 
@@ -69,7 +69,7 @@ pub struct ClusterArgs {
     /// Keep the locks for at least TIME, even if the command ends sooner.
     ///
     /// For a job that should run on only one of several machines: their clocks differ, so a short job could run again.
-    /// gtlock waits until then; with --at it exits, and the cluster keeps the locks.
+    /// gtlock waits until TIME has passed; with --at it exits with the command, and etcd keeps the locks.
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, requires = "command",
           help_heading = COMMAND)]
     pub min_hold: Option<Duration>,
@@ -90,7 +90,7 @@ impl ClusterArgs {
         }
     }
 
-    /// How long after the end of this machine its locks are free.
+    /// How long the locks last after this machine has died.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl.unwrap_or(DEFAULT_TTL)

@@ -97,11 +97,11 @@ impl LockArgs {
         if self.direct {
             Some("--direct is for files of this machine, and --at names a cluster; use --at local")
         } else if has_descriptors {
-            Some("descriptors are of this machine, and --at names a cluster; use --at local")
+            Some("descriptors lock files of this machine, and --at names a cluster; use --at local")
         } else if self.no_fork {
             Some("--no-fork does not go with --at URL: gtlock has to stop a command whose lock is lost")
         } else if self.slots.is_some() || self.take.is_some() {
-            Some("--slots does not go with --at URL: a cluster keeps no slots; use --at local")
+            Some("--slots does not go with --at URL: etcd keeps no slots; use --at local")
         } else {
             self.common.missing_in_cluster()
         }

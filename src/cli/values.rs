@@ -57,10 +57,10 @@ pub fn parse_limit(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads how long after the end of a machine its locks are free.
+/// Reads how long the locks of a machine last after it has died.
 pub fn parse_ttl(text: &str) -> Result<Duration, String> {
     match parse_limit(text) {
-        Ok(ttl) if ttl < MIN_TTL => Err("give 3s at least: a cluster knows of no shorter time".to_owned()),
+        Ok(ttl) if ttl < MIN_TTL => Err("give at least 3s".to_owned()),
         ttl => ttl,
     }
 }

@@ -42,7 +42,7 @@ impl WaitArgs {
     pub(super) fn contradiction(&self, has_lock_files: bool, in_cluster: bool) -> Option<&'static str> {
         if in_cluster && self.retry_delay.is_some() {
             return Some(
-                "--retry-delay does not go with --at URL: a cluster reports a release, and is not polled",
+                "--retry-delay does not go with --at URL: etcd reports each release, and gtlock does not poll",
             );
         }
         if in_cluster && self.max_waiters.is_some() {

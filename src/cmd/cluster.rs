@@ -1,4 +1,4 @@
-//! Locks that a cluster keeps are the work of a program of its own, which `gtlock` becomes.
+//! Locks of a cluster are taken by a program of their own, which `gtlock` runs in its place.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,14 +12,14 @@ use crate::sys;
 /// The program.
 const CLIENT: &str = "gtlock-etcd";
 
-/// Becomes the program that does what a command line with `--at` says. Returns only if that cannot be done.
+/// Runs the program for a command line with `--at` in place of this one. Returns only if that fails.
 #[must_use]
 pub fn become_its_client(words: &[OsString]) -> Exit {
     let client = beside_this().unwrap_or_else(|| CLIENT.into());
     let words: Vec<_> = [client.into()].into_iter().chain(words.iter().skip(1).cloned()).collect();
     let Err(error) = sys::become_command(&words, &[]);
     let remedy = if error.kind() == ErrorKind::NotFound {
-        ", beside gtlock or in PATH; for locks of this machine use --at local"
+        " beside gtlock or in PATH; for locks of this machine use --at local"
     } else {
         ""
     };

@@ -105,7 +105,7 @@ impl<'a> Journal<'a> {
         self.note_refused(Subject::Here(target.clone()), outcome, answered, holder);
     }
 
-    /// The same of a cluster's lock, and who held it as far as the cluster knows.
+    /// The same for a lock of a cluster, and who held it as far as the cluster knows.
     pub fn refused_by_cluster(&mut self, lock: ClusterLock, outcome: Outcome, holder: Option<ClusterHolder>) {
         let holder = holder.map(Who::from);
         self.note_refused(Subject::InCluster(lock), outcome, Instant::now(), holder);

@@ -171,17 +171,17 @@ pub struct Launch<'a> {
     pub tether: Option<&'a dyn Tether>,
 }
 
-/// What a command runs under, and may be lost while it runs: a lock that ends by the clock.
+/// A lock with a deadline, which may be lost while the command runs.
 #[cfg_attr(windows, expect(dead_code, reason = "there are no locks of a cluster"))]
 pub trait Tether: Debug {
-    /// Whether the command may start: asked in its process, when there is nothing but the start left to do, and so of
-    /// nothing but system calls.
+    /// Whether the command may start. It is called in the command's process, just before the start, and makes only system
+    /// calls.
     fn may_start(&self) -> bool;
 
-    /// Does to the command what has to be done now. Returns when to be asked again.
+    /// Stops the command if that is due. Returns when to call it again.
     fn attend(&self) -> Duration;
 
-    /// Whether the command is being ended: whatever stops it is part of that.
+    /// Whether the lock is lost. The command is then being ended; that it stops (SIGSTOP) is part of this.
     fn is_lost(&self) -> bool;
 }
 

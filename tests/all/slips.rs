@@ -287,8 +287,8 @@ fn what_a_cluster_does_not_keep_is_refused_before_it_is_asked() {
     let at = "--at etcd://127.0.0.1:1";
     for (typed, said, subcommand) in [
         ("run AT --direct --write F -- x", "--direct is for files of this machine", "run"),
-        ("run AT --write-fd 9 -- x", "descriptors are of this machine", "run"),
-        ("try AT --read-fd 9", "descriptors are of this machine", "try"),
+        ("run AT --write-fd 9 -- x", "descriptors lock files of this machine", "run"),
+        ("try AT --read-fd 9", "descriptors lock files of this machine", "try"),
         ("run AT --no-fork --write F -- x", "--no-fork does not go with --at URL", "run"),
         ("run AT --slots 2 --read F -- x", "--slots does not go with --at URL", "run"),
         ("run AT --lock-dir d --write F -- x", "--lock-dir is a directory of this machine", "run"),
@@ -299,7 +299,7 @@ fn what_a_cluster_does_not_keep_is_refused_before_it_is_asked() {
         ("status AT --lock-dir d", "--lock-dir is a directory of this machine", "status"),
         ("status AT -R", "--direct and -R are for files of this machine", "status"),
         ("clean AT -R", "lock files are cleaned on this machine", "clean"),
-        ("run AT --ttl 1s --write F -- x", "invalid value '1s' for '--ttl <TIME>': give 3s at least", "run"),
+        ("run AT --ttl 1s --write F -- x", "invalid value '1s' for '--ttl <TIME>': give at least 3s", "run"),
         (
             "run --at redis://x --write F -- x",
             "invalid value 'redis://x' for '--at <URL>': give etcd://",

@@ -1,9 +1,9 @@
-//! What commands under one lock did, and when.
+//! What the commands under one lock did, and when.
 
 use std::fs;
 use std::path::Path;
 
-/// A command: it ran from one time to another, as far as it could write.
+/// A command, from its first to its last sign of life.
 #[derive(Clone, Debug)]
 struct Ran {
     is_writer: bool,
@@ -12,7 +12,7 @@ struct Ran {
     end: f64,
 }
 
-/// All of them, in the order in which they started.
+/// All commands, in the order of their starts.
 pub struct History(Vec<Ran>);
 
 impl History {
@@ -39,7 +39,7 @@ impl History {
         self.0.len()
     }
 
-    /// That no writer ran beside another command, and none with a lower fence than one before it that it excludes.
+    /// Asserts that no writer ran beside another command, and that fences rise between commands that exclude each other.
     pub fn check(&self) {
         for (at, first) in self.0.iter().enumerate() {
             for second in &self.0[at + 1..] {

@@ -1,8 +1,8 @@
-//! Everything at once: writers and readers, kills, stops, and faults of etcd. Each command writes what it did when, by a
-//! clock that all share; at the end the history is read: no writer ran beside anybody, fences rose in the order of the
-//! starts, and every update that was acknowledged is there.
+//! Everything at once: writers, readers, kills, stops, and faults of etcd. Each command writes what it does and when, by a
+//! clock that all share. At the end the test reads this history: no writer ran beside another command, fences rose in the
+//! order of the starts, and no acknowledged update is missing.
 //!
-//! It runs for as long as `GTLOCK_STRESS_SECONDS` says, and not at all without it: it wants a machine to itself.
+//! It runs for `GTLOCK_STRESS_SECONDS`, and not at all without that variable: it needs a machine to itself.
 #![cfg(target_os = "linux")]
 
 #[path = "../etcd/cluster.rs"]
@@ -32,11 +32,11 @@ use history::History;
 
 const WORKERS: usize = 8;
 
-/// Longer than the locks last.
+/// How long a stop lasts: longer than the locks.
 const STOP: Duration = Duration::from_secs(5);
 
-/// What each command does: `DIR MODE TOKEN`. It notes its start, and the time at every step until it ends. A writer adds
-/// its token to a file, as slowly as any program that reads, thinks, and writes.
+/// The command, with the arguments `DIR MODE TOKEN`. It writes its start, then the time at each step until it ends. A writer
+/// reads a file, waits, and writes it back with its token added.
 const COMMAND: &str = r#"
     use Time::HiRes qw(clock_gettime usleep);
     my ($dir, $mode, $token) = @ARGV;
@@ -53,7 +53,7 @@ const COMMAND: &str = r#"
     $beat->();
 "#;
 
-/// A gtlock that runs, and whether something was done to it: never to both of its processes.
+/// A gtlock that runs, and whether one of its processes was hit: never both.
 struct Run {
     front: u32,
     is_hit: bool,
@@ -154,11 +154,11 @@ fn no_acknowledged_update_is_lost_and_no_writer_runs_beside_another() {
     println!("{} updates acknowledged, all there", acknowledged.len());
 }
 
-/// Waits for a gtlock. What was stopped of it goes on by itself later.
+/// Waits for a gtlock to end. A stopped process of it is continued later by [`hit`].
 fn end(child: &mut Child, run: &Mutex<Option<Run>>) -> Option<i32> {
     let started = Instant::now();
     loop {
-        // Under the lock, so that nobody sends a signal to another process of its number.
+        // Under the mutex, so that [`hit`] signals no other process with the same ID.
         let mut run = run.lock().expect("no panic");
         if let Some(status) = child.try_wait().expect("it is ours") {
             *run = None;

@@ -1,4 +1,4 @@
-//! An etcd, or several that make a cluster, on ports of this machine that are free.
+//! One etcd, or several that form a cluster, on free ports of this machine.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -14,23 +14,23 @@ use tempfile::TempDir;
 
 use crate::common::{eventually, gtlock, skip};
 
-/// How often to look for free ports: somebody else may take one before etcd does.
+/// How often to look for free ports: another process may take one before etcd does.
 const ATTEMPTS: usize = 10;
 
-/// Runs etcd until the tests' process ends, in whatever way. It prints the process ID.
+/// Runs etcd until the tests' process ends, however that happens. It prints etcd's process ID.
 const GUARD: &str = r#""$@" > /dev/null 2>> "$LOG" & echo $!; read -r _; kill -9 $! 2> /dev/null; wait"#;
 
-/// What is started of it, and with what.
+/// A cluster that runs.
 pub struct Cluster {
     nodes: Vec<Node>,
     scheme: &'static str,
-    /// Its data.
+    /// The data of its nodes.
     dir: TempDir,
-    /// What every gtlock needs in its environment.
+    /// The environment that each gtlock needs.
     pub environment: Vec<(&'static str, PathBuf)>,
 }
 
-/// One for a test that kills and stops what there is of it, while no other does.
+/// A cluster whose nodes a test may kill and stop. Only one such test runs at a time.
 pub struct Alone {
     cluster: Cluster,
     _guard: MutexGuard<'static, ()>,
@@ -62,7 +62,7 @@ struct Process {
     etcd: Pid,
 }
 
-/// Which of its ports are encrypted, and how.
+/// The certificate files for encrypted connections.
 #[derive(Clone, Copy)]
 pub struct Certificates<'a> {
     pub ca: &'a Path,
@@ -70,21 +70,21 @@ pub struct Certificates<'a> {
     pub key: &'a Path,
 }
 
-/// The cluster of three that the tests share. It has no faults.
+/// The cluster of three that the tests share. No test breaks it.
 pub fn shared() -> Option<&'static Cluster> {
     static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
     SHARED.get_or_init(|| Cluster::start(3, None)).as_ref()
 }
 
 impl Cluster {
-    /// One for faults. One at a time: the machine may be a small one.
+    /// A cluster to break. One at a time: the machine may be small.
     pub fn alone(nodes: usize) -> Option<Alone> {
         static ALONE: Mutex<()> = Mutex::new(());
         let guard = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         Some(Alone { cluster: Self::start(nodes, None)?, _guard: guard })
     }
 
-    /// One of one node, with connections that are encrypted, and clients that have a certificate too.
+    /// A cluster of one node with encrypted connections, whose clients need a certificate.
     pub fn encrypted(certificates: Certificates<'_>) -> Option<Self> {
         Self::start(1, Some(certificates))
     }
@@ -152,7 +152,7 @@ impl Cluster {
         cluster
     }
 
-    /// Waits until it answers; `false` if an etcd has ended instead.
+    /// Waits until etcd answers. Returns `false` if a node has ended instead.
     fn comes_up(&self) -> bool {
         let mut is_up = false;
         eventually("etcd answers, or ends", || {
@@ -163,7 +163,7 @@ impl Cluster {
         is_up
     }
 
-    /// Starts a node, again if it was killed: with the data that it had.
+    /// Starts a node. After a kill it has its old data.
     pub fn launch(&mut self, node: usize) {
         let log = self.dir.path().join(format!("n{node}.log"));
         let node = &mut self.nodes[node];
@@ -189,7 +189,7 @@ impl Cluster {
 
     /// Kills a node.
     pub fn kill(&mut self, node: usize) {
-        self.nodes[node].process = None; // whose drop does it
+        self.nodes[node].process = None; // its drop kills it
     }
 
     /// The node that leads.
@@ -210,7 +210,7 @@ impl Cluster {
         leader.expect("there is one")
     }
 
-    /// What etcdctl prints, asking all nodes; `None` if it fails.
+    /// The output of etcdctl, which asks all nodes; `None` if it fails.
     pub fn ctl(&self, arguments: &[&str]) -> Option<String> {
         self.etcdctl(arguments, &(0..self.nodes.len()).collect::<Vec<_>>())
     }
@@ -251,14 +251,14 @@ fn free_ports(count: usize) -> Vec<u16> {
     listeners.iter().map(|listener| listener.local_addr().expect("it has one").port()).collect()
 }
 
-/// The etcd to be tested with, if there is one; and an etcdctl.
+/// The etcd to test with, if there is one, and an etcdctl.
 fn etcd() -> Option<PathBuf> {
     let is_there = |program: &Path| Command::new(program).arg("--version").output().is_ok();
     let etcd = env::var_os("ETCD_BIN").map_or_else(|| "etcd".into(), PathBuf::from);
     for program in [etcd.as_path(), Path::new("etcdctl"), Path::new("perl")] {
         if !is_there(program) {
             static SAID: OnceLock<()> = OnceLock::new();
-            SAID.get_or_init(|| skip("what wants an etcd", &format!("no {}", program.display())));
+            SAID.get_or_init(|| skip("the tests with etcd", &format!("no {}", program.display())));
             return None;
         }
     }

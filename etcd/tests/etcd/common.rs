@@ -15,11 +15,11 @@ use nix::unistd::Pid;
 
 use crate::cluster::Cluster;
 
-/// What takes longer has failed. Nothing under test takes anywhere near as long.
+/// Whatever takes longer has failed. Nothing under test takes nearly as long.
 pub const WATCHDOG: Duration = Duration::from_mins(2);
 
-/// A command in Perl that writes the time since the machine was started into a file, over and over, once it has printed a
-/// line. It ignores what asks it to end, if it is told to.
+/// A command in Perl that prints a line, then writes the time since boot into a file, over and over. With a second argument it
+/// ignores SIGTERM.
 const BEAT: &str = r#"
     use Time::HiRes qw(clock_gettime usleep);
     $SIG{TERM} = 'IGNORE' if $ARGV[1];
@@ -28,11 +28,11 @@ const BEAT: &str = r#"
     while (1) { sysseek $beats, 0, 0; syswrite $beats, sprintf "%020.6f", clock_gettime(7); usleep 1000; }
 "#;
 
-/// A command in Perl that prints the time since the machine was started.
+/// A command in Perl that prints the time since boot.
 pub const TIME: [&str; 3] =
     ["perl", "-e", "use Time::HiRes 'clock_gettime'; printf qq(%.6f\n), clock_gettime(7)"];
 
-/// The program, for the locks of a cluster. Of its warnings nothing is seen: the etcd may be an old one.
+/// The program, with the locks of a cluster.
 pub fn gtlock(cluster: &Cluster) -> Command {
     let mut gtlock = Command::new(env!("CARGO_BIN_EXE_gtlock-etcd"));
     for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GTLOCK_")) {
@@ -42,35 +42,56 @@ pub fn gtlock(cluster: &Cluster) -> Command {
     gtlock
 }
 
-/// A gtlock as it is typed, with a name at its end.
+/// A line of a shell, in which gtlock is the program. Its output can be read.
+pub fn as_shell(cluster: &Cluster, line: &str) -> Command {
+    let mut shell = Command::new("sh");
+    for (name, value) in gtlock(cluster).get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let function = concat!("gtlock() { '", env!("CARGO_BIN_EXE_gtlock-etcd"), "' \"$@\"; }");
+    shell.args(["-c", &format!("{function}; {line}")]);
+    shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+/// The text of docs/cluster.md.
+pub fn page() -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cluster.md");
+    fs::read_to_string(page).expect("the page is there")
+}
+
+/// A gtlock with options as they are typed, and a name at the end.
 pub fn typed(cluster: &Cluster, options: &str, name: impl AsRef<OsStr>) -> Launch {
     let mut gtlock = gtlock(cluster);
     gtlock.args(options.split(' ')).arg(name);
     Launch(gtlock)
 }
 
-/// A gtlock to be started.
+/// A gtlock that has not started yet.
 pub struct Launch(pub Command);
 
 impl Launch {
-    /// The same with more options, the last of which takes a name.
+    /// Adds options, the last of which takes a name.
     pub fn and(mut self, options: &str, name: impl AsRef<OsStr>) -> Self {
         self.0.args(options.split(' ')).arg(name);
         self
     }
 
-    /// The same with a command.
+    /// Adds a command.
     pub fn command(mut self, words: impl IntoIterator<Item: AsRef<OsStr>>) -> Self {
         self.0.arg("--").args(words);
         self
     }
 
-    /// Runs it to its end.
+    /// Runs it until it ends.
     pub fn end(mut self) -> End {
         End(self.0.stdin(Stdio::null()).output().expect("gtlock starts"))
     }
 
-    /// Starts it, with what it prints to be read.
+    /// Starts it, with pipes to read what it prints.
     pub fn start(mut self) -> Running {
         let gtlock = self.0.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut gtlock = gtlock.spawn().expect("gtlock starts");
@@ -78,7 +99,7 @@ impl Launch {
         Running { stdin: gtlock.stdin.take(), stdout: lines(stdout), stderr: lines(stderr), gtlock }
     }
 
-    /// Holds what it locks until released: returns once that is so.
+    /// Starts it with a command that runs until released. Returns once the locks are held.
     #[track_caller]
     pub fn hold(self) -> Running {
         let mut holder = self.command(["cat"]).start();
@@ -86,7 +107,7 @@ impl Launch {
         holder
     }
 
-    /// Holds what it locks, with a command that writes the time into a file: returns once it does.
+    /// Starts it with a command that writes the time into a file. Returns once it does.
     #[track_caller]
     pub fn beat(self, file: &Path, ignores_term: bool) -> Running {
         let ignores: &OsStr = if ignores_term { "1".as_ref() } else { "".as_ref() };
@@ -98,7 +119,7 @@ impl Launch {
 }
 
 /// How a gtlock ended.
-pub struct End(Output);
+pub struct End(pub Output);
 
 impl End {
     #[track_caller]
@@ -133,12 +154,12 @@ impl End {
         String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
-    /// What it says, without the warning of an old etcd.
+    /// What it prints on standard error, without the warning about an old etcd.
     pub fn said(&self) -> String {
         without_warning(&self.raw())
     }
 
-    /// All that it says.
+    /// All that it prints on standard error.
     pub fn raw(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
@@ -157,7 +178,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Returns once the command, which is a cat, has answered: while it runs, the locks are held.
+    /// Returns once the command, a cat, has answered: while it runs, the locks are held.
     #[track_caller]
     pub fn prove_held(&mut self) {
         writeln!(self.stdin.as_mut().expect("only release takes it"), "held").expect("the command reads");
@@ -173,7 +194,7 @@ impl Running {
         }
     }
 
-    /// The next line that gtlock says, but for the warning of an old etcd.
+    /// The next line that gtlock prints, other than the warning about an old etcd.
     #[track_caller]
     pub fn said(&self) -> String {
         loop {
@@ -184,14 +205,14 @@ impl Running {
         }
     }
 
-    /// Ends the command, and returns how gtlock has ended.
+    /// Ends the command. Returns the exit status of gtlock.
     #[track_caller]
     pub fn release(mut self) -> i32 {
         self.stdin = None;
         self.code()
     }
 
-    /// Returns how gtlock has ended.
+    /// Waits for gtlock to end. Returns its exit status.
     #[track_caller]
     pub fn code(&mut self) -> i32 {
         let status = self.status();
@@ -216,7 +237,7 @@ impl Running {
         kill(self.pid(), signal).expect("it is there");
     }
 
-    /// The second process of it.
+    /// Its second process.
     #[track_caller]
     pub fn keeper(&self) -> Pid {
         let pid = self.gtlock.id();
@@ -238,7 +259,7 @@ impl Drop for Running {
     }
 }
 
-/// The lines of an output, read beside the test.
+/// The lines of an output, read by a thread.
 fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
     let (send, lines) = mpsc::channel();
     thread::spawn(move || {
@@ -259,12 +280,12 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
     }
 }
 
-/// Says that a test cannot be done here. Not through a macro, whose output the test harness would hide.
+/// Says that a test cannot run here. Not with a macro: the test harness would hide its output.
 pub fn skip(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }
 
-/// The time that a command of [`Launch::beat`] wrote last.
+/// The last time that a command of [`Launch::beat`] wrote.
 #[track_caller]
 pub fn last_beat(file: &Path) -> f64 {
     let beat = fs::read_to_string(file).expect("it was written");
@@ -286,7 +307,7 @@ pub fn status_of(cluster: &Cluster, name: impl Into<OsString>) -> serde_json::Va
     document["locks"][0].clone()
 }
 
-/// Returns once so many wait for a lock.
+/// Returns once `count` requests wait for a lock.
 #[track_caller]
 pub fn waiters(cluster: &Cluster, name: &str, count: usize) {
     eventually("they wait", || {

@@ -1,7 +1,7 @@
-//! What goes wrong: each row of the table of failures in docs/cluster.md.
+//! Faults: each row of the table of failures in docs/cluster.md.
 //!
-//! That two commands never run at once is seen by the times that each writes, by the clock of the machine: what the first
-//! wrote last is before what the second wrote first.
+//! Each command writes the time, by the clock of the machine. The last time of the first command must be before the first
+//! time of the second: then they never ran at once.
 
 use std::path::Path;
 use std::thread;
@@ -12,15 +12,15 @@ use nix::sys::signal::{Signal, kill};
 use crate::cluster::{Cluster, shared};
 use crate::common::{Running, TIME, eventually, last_beat, scratch, typed, waiters};
 
-/// The time to live of the locks that are to be lost.
+/// The time to live of the locks that get lost.
 const TTL: Duration = Duration::from_secs(5);
 
-/// One that waits for a lock, and prints the time at which its command runs.
+/// A request that waits for a lock. Its command prints the time.
 fn next(etcd: &Cluster, name: &str) -> Running {
     typed(etcd, "run --ttl 60s --write", name).command(TIME).start()
 }
 
-/// The lease of the one that holds a lock.
+/// The lease of the holder of a lock.
 #[track_caller]
 fn lease(etcd: &Cluster, name: &str) -> String {
     let first =
@@ -29,7 +29,7 @@ fn lease(etcd: &Cluster, name: &str) -> String {
     key.trim().rsplit_once('/').expect("the key of a place").1.to_owned()
 }
 
-/// Asserts that the command that wrote into `beats` had ended when the next one started.
+/// Asserts that the command that writes into `beats` ended before the next one started.
 #[track_caller]
 fn assert_apart(next: &mut Running, beats: &Path) {
     let start: f64 = next.line().parse().expect("a time");
@@ -42,7 +42,7 @@ fn assert_apart(next: &mut Running, beats: &Path) {
 fn when_the_front_is_killed_its_command_is_ended_and_the_lock_released_before_its_time() {
     let Some(etcd) = shared() else { return };
     let (_dir, beats) = scratch();
-    // Of an hour: nobody waits for its end.
+    // The lease lasts for an hour: the test would not wait for its end.
     let mut holder = typed(etcd, "run --ttl 1h --write", "front-killed").beat(&beats, true);
     let mut next = next(etcd, "front-killed");
     waiters(etcd, "front-killed", 1);
@@ -77,14 +77,14 @@ fn a_front_that_is_stopped_keeps_its_lock() {
     let Some(etcd) = shared() else { return };
     let mut holder = typed(etcd, "run --ttl 3s --write", "front-stopped").hold();
     holder.signal(Signal::SIGSTOP);
-    thread::sleep(Duration::from_secs(5)); // longer than a lease lasts that nobody renews
+    thread::sleep(Duration::from_secs(5)); // longer than an unrenewed lease lasts
     typed(etcd, "try --write", "front-stopped").command(["true"]).end().code(75);
     holder.signal(Signal::SIGCONT);
     holder.prove_held();
     assert_eq!(holder.release(), 0);
 }
 
-/// The command is stopped before another can have the lock, whatever keeps the keeper from renewing.
+/// Asserts that the command is stopped before the next one starts, when `cut` keeps the keeper from renewing.
 #[track_caller]
 fn lost_in_time(etcd: &Cluster, name: &str, cut: impl FnOnce(&Running)) {
     let (_dir, beats) = scratch();
@@ -125,7 +125,7 @@ fn when_the_keeper_is_killed_the_front_stops_the_command_in_time() {
 fn when_a_key_is_deleted_by_hand_the_next_waits_until_the_command_is_stopped() {
     let Some(etcd) = shared() else { return };
     let (_dir, beats) = scratch();
-    // It does not end when it is asked to, but a grace later.
+    // It ignores SIGTERM, and so ends after `--grace`.
     let mut holder = typed(etcd, "run --ttl 60s --grace 1s --write", "deleted").beat(&beats, true);
     let mut next = next(etcd, "deleted");
     waiters(etcd, "deleted", 1);
@@ -166,7 +166,7 @@ fn when_the_front_is_stopped_the_keeper_stops_the_command_of_a_lock_that_is_lost
 fn a_command_that_ends_when_it_is_asked_to_ends_at_once_when_its_key_is_deleted() {
     let Some(etcd) = shared() else { return };
     let (_dir, beats) = scratch();
-    // An hour would be the grace.
+    // Without SIGTERM it would run for an hour more.
     let mut holder = typed(etcd, "run --ttl 2h --grace 1h --write", "asked").beat(&beats, false);
     etcd.ctl(&["del", "--prefix", "/gtlock/q/asked/"]).expect("etcdctl deletes it");
     assert_eq!(holder.code(), 76);
@@ -184,7 +184,7 @@ fn cut_off_from_all_endpoints_a_command_is_stopped_before_its_lease_ends() {
     etcd.signal(0, Signal::SIGSTOP);
     let stopped = last_beat(&beats);
     assert_eq!(holder.code(), 76);
-    // The last renewal was before the stop.
+    // The last renewal was before etcd was stopped.
     let lasted = last_beat(&beats) - stopped;
     assert!(lasted < TTL.as_secs_f64(), "it went on for {lasted} s");
     etcd.signal(0, Signal::SIGCONT);
@@ -201,7 +201,7 @@ fn a_leader_that_is_killed_costs_nobody_the_lock() {
     etcd.kill(leader);
     assert_ne!(etcd.leader(), leader);
     typed(&etcd, "try --write", "leader").command(["true"]).end().code(75);
-    thread::sleep(Duration::from_secs(16)); // longer than a lease lasts that nobody renews
+    thread::sleep(Duration::from_secs(16)); // longer than an unrenewed lease lasts
     holder.prove_held();
     assert_eq!(holder.release(), 0);
     assert_eq!(next.code(), 0);
@@ -263,7 +263,7 @@ fn a_front_that_is_stopped_before_the_start_does_not_start_what_has_no_lock() {
     let keeper = late.keeper();
     late.signal(Signal::SIGSTOP);
     assert_eq!(holder.release(), 0);
-    eventually("it has told of the lock", || {
+    eventually("the keeper says that the lock is held", || {
         let records = etcd.ctl(&["get", "--prefix", "--print-value-only", "/gtlock/held/late-start/"]);
         records.is_some_and(|records| records.contains("since"))
     });

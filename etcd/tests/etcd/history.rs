@@ -1,4 +1,4 @@
-//! What the log says about the locks of a cluster.
+//! The entries in the log about locks of etcd.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn a_lock_that_is_released_or_was_not_obtained_leaves_a_line() {
     logged(etcd, "try -q --write", &log, "logged").command(["true"]).end().code(75);
     logged(etcd, "run -q --timeout 50ms --read", &log, "logged").command(["true"]).end().code(75);
     let mut waiter = logged(etcd, "run -v --write", &log, "logged").command(["sh", "-c", "exit 3"]).start();
-    assert!(waiter.said().contains("waiting: "), "then it knows for whom");
+    assert!(waiter.said().contains("waiting: "), "it knows the holder by then");
     assert_eq!(holder.release(), 0);
     assert_eq!(waiter.code(), 3);
     let lines = lines(&log);

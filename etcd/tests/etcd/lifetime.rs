@@ -1,4 +1,4 @@
-//! The command, its end, and what it leaves running.
+//! The command, how it ends, and the processes that it leaves behind.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -42,7 +42,7 @@ fn max_hold_ends_a_command() {
 fn what_a_command_leaves_when_it_is_cut_off_keeps_the_lock() {
     let Some(etcd) = shared() else { return };
     let (_dir, file) = scratch();
-    // The step of a script, which does not hear of the end of the script.
+    // A step of a script that ignores SIGTERM, which ends the script.
     let script = r#"(trap "" TERM; echo step; until [ -e "$0" ]; do sleep 0.01; done) & wait"#;
     let command = ["sh".as_ref(), "-c".as_ref(), script.as_ref(), file.as_os_str()];
     let mut run = typed(etcd, "run --write", "cut-off").command(command).start();
@@ -59,7 +59,7 @@ fn what_a_command_leaves_when_it_is_cut_off_keeps_the_lock() {
 fn a_daemon_does_not_keep_the_lock_of_a_command_that_ended_by_itself() {
     let Some(etcd) = shared() else { return };
     let (_dir, file) = scratch();
-    // It ends with the test, whose directory is gone then.
+    // It ends when the test removes its directory.
     let script = r#"(while [ -d "${0%/*}" ]; do sleep 0.01; done) > /dev/null 2>&1 & exit 0"#;
     let command = ["sh".as_ref(), "-c".as_ref(), script.as_ref(), file.as_os_str()];
     typed(etcd, "run --write", "daemon").command(command).end().code(0).silent();

@@ -1,11 +1,12 @@
-//! What `gtlock-etcd` does, beside a real etcd of three nodes, which the tests start: one module a subject. Where there is
-//! no etcd they are skipped, with a line that says so. `ETCD_BIN` names another one than that in PATH.
+//! What `gtlock-etcd` does with a real etcd of three nodes, which the tests start: one module for each subject. Without an
+//! etcd they are skipped, with a line that says so. `ETCD_BIN` names another etcd than the one in PATH.
 #![cfg(target_os = "linux")]
 
 mod cluster;
 mod common;
 
 mod faults;
+mod fence;
 mod history;
 mod lifetime;
 mod messages;

@@ -1,4 +1,4 @@
-//! What is said.
+//! Messages.
 
 use std::process::Command;
 
@@ -38,10 +38,10 @@ fn endpoints_that_cannot_be_reached_are_named_with_their_errors() {
     };
     let refused = wrong("try --write", "etcd://127.0.0.1:1,127.0.0.1:2");
     refused.code(125).stderr("127.0.0.1:1: Connection refused").stderr("127.0.0.1:2: Connection refused");
-    // Never as a lock that is busy, whatever the status for that.
+    // Never reported as busy, whatever -E says.
     wrong("run -E 0 --timeout 100ms --write", "etcd://127.0.0.1:1").code(125);
     wrong("run --write", "redis://127.0.0.1:1").code(125).stderr("give etcd://HOST:PORT");
-    wrong("run --write", "etcd://127.0.0.1").code(125).stderr("'127.0.0.1' is no HOST:PORT");
+    wrong("run --write", "etcd://127.0.0.1").code(125).stderr("'127.0.0.1' is not HOST:PORT");
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn an_old_etcd_is_warned_of_unless_q_is_given() {
     let Some(etcd) = shared() else { return };
     let version = etcd.ctl(&["endpoint", "status", "-w", "json"]).expect("etcdctl answers");
     if !version.contains("\"version\":\"3.4.23\"") {
-        return crate::common::skip("the warning of an old etcd", "another etcd");
+        return crate::common::skip("the warning about an old etcd", "another version");
     }
-    // It is asked beside the command, which may be over first.
+    // The keeper asks for the version while the command runs, and the command may end first.
     eventually("it is warned of", || {
         let end = typed(etcd, "run --write", "old").command(["true"]).end().code(0);
         end.raw().contains("etcd 3.4.23 can end leases early; 3.4.42, 3.5.28 or 3.6.9 and later do not")

@@ -1,4 +1,4 @@
-//! Names of locks: any bytes, taken as they are.
+//! Names of locks: any bytes, taken literally.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

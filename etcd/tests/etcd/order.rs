@@ -1,4 +1,4 @@
-//! Who gets a lock when.
+//! Who gets a lock, and in which order.
 
 use crate::cluster::shared;
 use crate::common::{End, TIME, typed, waiters};
@@ -46,7 +46,7 @@ fn several_locks_are_taken_all_or_none() {
         .stderr("several-b: busy: held");
     typed(etcd, "try --write", "several-a").command(["true"]).end().code(0);
     assert_eq!(holder.release(), 0);
-    // In whatever order they are named: nobody waits for somebody who waits for them.
+    // Named in either order: there is no deadlock.
     let pairs = (0..8).map(|at| {
         let names = if at % 2 == 0 { ["several-a", "several-b"] } else { ["several-b", "several-a"] };
         both("run --write", names[0], names[1]).command(["true"]).start()

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::cluster::{Certificates, Cluster};
 use crate::common::{skip, typed};
 
-/// A key, and a certificate of it, by itself or by the authority of this name.
+/// A certificate and its key, signed by itself or by the authority of this name.
 fn certificate(dir: &Path, name: &str, authority: Option<&str>) -> Option<(PathBuf, PathBuf)> {
     let file = |end: &str| dir.join(format!("{name}.{end}"));
     let (cert, key, extensions) = (file("pem"), file("key"), file("ext"));
@@ -84,7 +84,7 @@ fn a_user_logs_in_with_a_password_and_needs_no_more_than_the_prefix() {
         "user add ada:secret",
         "user grant-role ada locks",
     ] {
-        // The role of root is there already in some versions.
+        // Some versions have no role root from the start.
         let done = etcd.ctl(&step.split(' ').collect::<Vec<_>>());
         if step == "user grant-role root root" && done.is_none() {
             etcd.ctl(&["role", "add", "root"]).expect("etcdctl adds it");
@@ -108,9 +108,9 @@ fn a_user_logs_in_with_a_password_and_needs_no_more_than_the_prefix() {
         .end()
         .code(75)
         .stderr("login: busy: held for writing by ");
-    // All tokens are void now, and it logs in again, or it would lose its lock.
+    // This voids all tokens. The keeper has to log in again, or it loses the lock.
     etcd.ctl(&["--user", "root:root", "user", "add", "eve:eve"]).expect("etcdctl adds her");
-    std::thread::sleep(std::time::Duration::from_secs(4)); // longer than a lease lasts that nobody renews
+    std::thread::sleep(std::time::Duration::from_secs(4)); // longer than an unrenewed lease lasts
     holder.prove_held();
     assert_eq!(holder.release(), 0);
     fs::write(&password, "wrong\n").expect("it can be written");

@@ -38,7 +38,7 @@ fn status_shows_holders_and_waiters_in_order() {
 fn clean_removes_the_records_of_holders_that_are_gone() {
     let Some(etcd) = shared() else { return };
     let record = json!({ "v": 1, "mode": "w", "host": "web-9", "pid": 7, "command": ["x"], "delay_ms": 50 });
-    // Of a cluster of its own, since it is about all locks.
+    // Under a prefix of its own, since these commands are about all locks.
     let run = |arguments: &[&str]| {
         let mut gtlock = gtlock(etcd);
         gtlock.env("GTLOCK_AT", format!("{}/unclean", etcd.at())).args(arguments);

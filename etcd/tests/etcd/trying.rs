@@ -1,4 +1,4 @@
-//! What does not wait, or not for ever.
+//! Requests that do not wait, or not for ever.
 
 use std::time::{Duration, Instant};
 
@@ -70,13 +70,13 @@ fn what_there_is_on_one_machine_only_is_refused() {
     let Some(etcd) = shared() else { return };
     for (options, why) in [
         ("run --direct --write f -- true", "--direct is for files of this machine"),
-        ("run --write-fd 1 -- true", "descriptors are of this machine"),
+        ("run --write-fd 1 -- true", "descriptors lock files of this machine"),
         ("run --lock-dir d --write f -- true", "--lock-dir is a directory of this machine"),
         ("run -F --write f -- true", "--no-fork does not go with --at"),
         ("run --retry-delay 1s --write f -- true", "--retry-delay does not go with --at"),
         ("run --slots 2 --read f -- true", "--slots does not go with --at"),
         ("run --max-waiters 2 --read f -- true", "--max-waiters does not go with --at"),
-        ("run --ttl 1s --write f -- true", "give 3s at least"),
+        ("run --ttl 1s --write f -- true", "give at least 3s"),
         ("run --grace 9s --write f -- true", "--grace is more than half of --ttl"),
         ("status -R", "--direct and -R are for files of this machine"),
         ("clean .gastown/locks", "lock files are cleaned on this machine"),

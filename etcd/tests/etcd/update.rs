@@ -1,4 +1,4 @@
-//! `update`: the lock from the cluster, the file here.
+//! `update`: the lock is in etcd, the file on this machine.
 
 use std::fs;
 

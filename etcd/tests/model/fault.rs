@@ -1,38 +1,38 @@
-//! What the model must notice: one of these at a time is put into the protocol.
+//! The faults that the model must find: each is put into the protocol, one at a time.
 
-/// Something left out or done in the wrong order.
+/// A step left out, or done in the wrong order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nobody waits until the command of a lock that was lost is stopped.
+    /// The next holder does not wait until the command of a lost lock is stopped.
     NoDelay,
-    /// The delay is over before who lost the lock has heard of it.
+    /// The delay ends before the loser has heard of the loss.
     ShortDelay,
-    /// The record is written by a command that runs already.
+    /// The record is written only when the command already runs.
     LateRecord,
-    /// The own key is not watched: that it is gone is found by the next renewal.
+    /// The keeper does not watch its key: only the next renewal finds that it is gone.
     NotWatched,
-    /// The command's process starts without a look at the time.
+    /// The command's process starts without checking the deadline.
     NoLastCheck,
-    /// The command's process looks at the time, then makes itself known.
+    /// The command's process checks the deadline first, and stores its process ID after that.
     CheckedBeforeKnown,
     /// The keeper does not stop the command.
     KeeperOnlyRenews,
     /// The front does not stop the command.
     FrontOnlyWaits,
-    /// A command is stopped when its time is over, with no margin.
+    /// A command is stopped at the deadline, without the margin.
     NoMargin,
-    /// The time counts from the answer to a renewal, not from its sending.
+    /// The deadline counts from the answer to a renewal, not from its request.
     TimeFromAnswer,
-    /// A renewal counts although another leader confirmed it than the one that answered.
+    /// A renewal counts although one leader answered it and another confirmed it.
     TermIgnored,
-    /// The keeper releases the locks of a killed front, whose command runs on.
+    /// The keeper releases the locks of a killed front while the command runs on.
     CommandOutlivesFront,
-    /// The keeper of a killed front does not keep a command from starting late.
+    /// The keeper of a killed front does not keep the command from starting late.
     NotClosed,
-    /// Who waits goes ahead as soon as the one just before it is gone.
+    /// A waiter goes ahead as soon as the one just before it is gone.
     BlockerTrusted,
-    /// A server is believed that nobody is before us, though it does not know our key yet.
+    /// A server that does not know our key yet is believed when it shows nobody before us.
     StrangerBelieved,
-    /// A reader passes a writer that waits.
+    /// A reader passes a waiting writer.
     ReaderPasses,
 }

@@ -1,30 +1,30 @@
-//! The protocol of the locks that etcd keeps, explored through every interleaving of a few processes, with
-//! [stateright](https://www.stateright.rs).
+//! The protocol of the locks that etcd keeps. [stateright](https://www.stateright.rs) explores every interleaving of a few
+//! processes.
 //!
-//! It is the one of `queue.rs`, `claim.rs`, `session.rs`, `leash.rs`, `front.rs` and `keeper.rs` in `src`, written again by
-//! hand: a change to them belongs here too, since nothing checks that the two agree. `state.rs` is what a state is,
-//! `protocol.rs` what can happen, `steps.rs` what that does, `fault.rs` what can be wrong, and `properties.rs` what must hold.
+//! It is the protocol of `queue.rs`, `claim.rs`, `session.rs`, `leash.rs`, `front.rs` and `keeper.rs` in `src`, written again by
+//! hand. Nothing checks that the two agree: change them together. `state.rs` defines a state, `protocol.rs` what can happen,
+//! `steps.rs` what each event does, `fault.rs` the faults, and `properties.rs` what must hold.
 //!
 //! # What is in it
 //!
-//! - Readers and writers of one lock, each a front, a keeper and a command's process: they go on whenever they like.
-//! - Time, in units. Each process counts how long its lock is certain; etcd counts how long its lease lasts, and ends it then
-//!   or later. A message takes as long as it likes.
-//! - SIGSTOP, SIGCONT and SIGKILL of front or keeper; the command's process may take as long as it likes at each step
-//!   before the command runs, and so may be stopped there.
+//! - Readers and writers of one lock. Each has a front, a keeper and a command's process, which take their steps at any time.
+//! - Time, in units. Each process counts down to its deadline. etcd counts down the lease, and ends it at zero or later. A
+//!   message may take any time.
+//! - SIGSTOP, SIGCONT and SIGKILL of front or keeper. The command's process may take any time for each step before the command
+//!   runs, as if it were stopped there.
 //! - A lease that ends early, or a key that is deleted by hand.
-//! - A new leader, and one that was deposed and goes on answering.
+//! - A new leader, and a deposed one that still answers.
 //!
 //! # What it assumes
 //!
-//! That of front and keeper one goes on, and is late by less than a unit of time, which is the margin; that the keeper
-//! goes on while a lock ends early; that a server is behind by less than that too; and that clocks run alike.
-//! `docs/cluster.md` says what comes of it where that is not so.
+//! One of front and keeper runs, and is late by less than one unit of time, the margin. The keeper runs while a lock ends
+//! early. No server lags behind by a unit or more. Clocks run at the same rate. `docs/cluster.md` says what happens
+//! otherwise.
 //!
 //! # What is not in it
 //!
-//! Several locks at once, `try`, `--min-hold`, `clean`, timeouts, an orderly SIGTERM before SIGKILL (the command may end at
-//! any moment, or not), the processes that a command starts, and how etcd agrees with itself.
+//! Several locks at once, `try`, `--min-hold`, `clean`, timeouts, SIGTERM before SIGKILL (the command may end at any moment, or
+//! not), the processes that a command starts, and the consensus of etcd.
 
 mod fault;
 mod properties;
@@ -89,7 +89,7 @@ fn the_protocol_keeps_its_promises_in_every_interleaving() {
     }
 }
 
-/// As far as so many steps: three processes have too many states.
+/// How many steps to explore: three processes have too many states.
 const DEPTH: usize = 12;
 
 #[test]

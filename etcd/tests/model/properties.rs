@@ -7,13 +7,13 @@ use super::state::{At, State};
 
 pub const EXCLUSION: &str = "a writer is inside alone";
 pub const ORDER: &str = "nobody is inside before a conflicting one with an older place";
-pub const STOPPED: &str = "no command runs after its time";
-pub const LEASE: &str = "no lease ends before the time that its process reckons with";
+pub const STOPPED: &str = "no command runs after its deadline";
+pub const LEASE: &str = "no lease ends before the deadline of its process";
 
 pub const TOGETHER: &str = "readers are inside together";
-pub const DELAYED: &str = "a lock that was lost is waited for";
+pub const DELAYED: &str = "the next holder waits out a lost lock";
 pub const LAST_MOMENT: &str = "a command runs until it has to be killed";
-pub const DONE: &str = "all get to their end";
+pub const DONE: &str = "all requests end";
 
 impl Model for Protocol {
     type State = State;
@@ -50,7 +50,7 @@ impl Model for Protocol {
                 let mut with_place = state.processes.iter().filter(|process| process.place.is_some());
                 with_place.all(|process| process.deadline <= process.lease)
             }),
-            // And these can happen, or the model would be less than the protocol.
+            // These must be possible, or the model would cover less than the protocol.
             Property::sometimes(TOGETHER, |_, state: &State| {
                 state.processes.iter().filter(|process| process.is_inside()).count() > 1
             }),

@@ -4,7 +4,7 @@ use super::fault::Fault;
 use super::state::{At, Command, Health, Process, State};
 use super::steps::pass_time;
 
-/// How long a lease lasts. A unit of time is as much as a process that goes on may be late.
+/// How long a lease lasts. A running process is late by less than one unit of time.
 pub const TTL: u8 = 4;
 /// From SIGTERM to SIGKILL.
 pub const GRACE: u8 = 1;
@@ -22,23 +22,23 @@ pub enum Mode {
 /// What can happen to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The request goes on.
+    /// The request takes its next step.
     Step,
-    /// It goes on by what a server says that is behind, and still has its key.
+    /// It takes the lock by what a server shows that lags behind, and still has its key.
     StepsBehind,
-    /// The command's process goes on, to its end.
+    /// The command's process takes its next step, or ends.
     CommandSteps,
-    /// Front or keeper kill the command.
+    /// Front or keeper kills the command.
     KillsCommand,
-    /// The keeper hears by its watch that the key is gone.
+    /// The watch tells the keeper that the key is gone.
     Hears,
-    /// The keeper finds its front killed, and puts things in order.
+    /// The keeper finds its front killed: it kills the command and releases.
     CleansUp,
-    /// The leader prolongs the lease. That the renewal reaches it late would do no more than that.
+    /// The leader prolongs the lease. A renewal that arrives late does no more than that.
     Renews,
-    /// A leader that was deposed answers, and prolongs nothing.
+    /// A deposed leader answers, and prolongs nothing.
     RenewsInVain,
-    /// The answer is there, and a linearizable read confirms it, or not.
+    /// The answer has arrived, and a linearizable read confirms it or not.
     Confirms,
     FrontStops,
     FrontContinues,
@@ -46,7 +46,7 @@ pub enum Event {
     KeeperStops,
     KeeperContinues,
     KeeperIsKilled,
-    /// etcd ends a lease that is over.
+    /// etcd ends a lease that has expired.
     Expires,
     /// etcd ends a lease early, or an operator deletes the key.
     IsRevoked,
@@ -55,12 +55,12 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Happens(usize, Event),
-    /// A new leader: each lease begins again.
+    /// A new leader is elected: each lease starts again.
     Election,
     TimePasses,
 }
 
-/// How many kills, stops, revocations and changes of the leader there are.
+/// How many kills, stops, revocations and elections there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Mishaps {
     pub kills: u8,
@@ -128,7 +128,7 @@ impl Protocol {
         }
     }
 
-    /// Whether something has to happen before time passes: who goes on is late by less than a unit.
+    /// Whether an event must happen before time passes: a running process is late by less than one unit.
     fn is_urgent(&self, state: &State) -> bool {
         let urgent = [Event::KillsCommand, Event::Hears];
         (0..self.modes.len()).any(|me| urgent.iter().any(|&event| self.can_happen_to(state, me, event)))
@@ -138,8 +138,8 @@ impl Protocol {
         let process = &state.processes[me];
         let Process { at, front, keeper, command, .. } = *process;
         let is_on = |health| health == Health::Runs;
-        // One of the two goes on: what comes of both being stopped is a limit that is documented. And the keeper of a lock
-        // that was ended early has to hear of that.
+        // One of the two keeps running: that both may be stopped is a documented limit. And the keeper of a lock that ended
+        // early has to hear of that.
         let may_fail = |other: Health| at != At::Over && is_on(other);
         let may_fail_keeper = may_fail(front) && !process.has_to_hear();
         match event {
@@ -195,7 +195,7 @@ impl Protocol {
         has_place && process.keeper == Health::Runs && process.renewal.is_none() && process.deadline < TTL
     }
 
-    /// Whether front and keeper can find the command's process.
+    /// Whether front and keeper know the command's process.
     pub fn is_known(&self, process: &Process) -> bool {
         process.command == Command::Runs
             || process.command == Command::Known && !self.has(Fault::CheckedBeforeKnown)

@@ -1,24 +1,24 @@
-//! A state: what etcd has of each process, and what each process does next.
+//! A state: what etcd stores for each process, and what each process does next.
 
 /// What the request of a process does next, in the words of `queue.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum At {
-    /// Gets a lease, and enters the queue.
+    /// Gets a lease and enters the queue.
     Enters,
-    /// Looks who is before it.
+    /// Looks for requests before it.
     Looks,
-    /// Waits for the end of this one's place.
+    /// Waits until this process's key is gone.
     Watches(usize),
-    /// Waits so long, since nobody answers for the records of these: one bit each.
+    /// Waits this long because of the orphaned records of these processes, one bit each.
     Delays(u8, u8),
-    /// Has the lock, and no command yet.
+    /// Holds the lock, without a command so far.
     Holds,
-    /// Its command's process was started.
+    /// The command's process has started.
     Started,
     Over,
 }
 
-/// Whether one of the two processes goes on.
+/// Whether one of the two processes runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     Runs,
@@ -30,16 +30,16 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
     None,
-    /// Made by fork(2), and nobody knows it.
+    /// Made by fork(2), and not yet known to front and keeper.
     Forked,
-    /// In the memory that front and keeper share.
+    /// Stored in the memory that front and keeper share.
     Known,
-    /// It runs what the user wants.
+    /// It runs the user's command.
     Runs,
     Ended,
 }
 
-/// A renewal that was answered: since when, and by whom.
+/// A renewal that was answered: how long ago it was sent, and by which leader it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Renewal {
     pub age: u8,
@@ -52,14 +52,14 @@ pub struct Process {
     pub front: Health,
     pub keeper: Health,
     pub command: Command,
-    /// No command may start any more.
+    /// Whether no command may start any more.
     pub is_closed: bool,
-    /// For how long its lock is certain, as it knows itself.
+    /// How long its lock is certain, as far as it knows itself.
     pub deadline: u8,
-    /// It knows that its key is gone, and its command has so long to end.
+    /// Once it knows that its key is gone: how long its command has left.
     pub lost: Option<u8>,
     pub renewal: Option<Renewal>,
-    /// In etcd: for how long its lease lasts.
+    /// In etcd: how long its lease lasts.
     pub lease: u8,
     /// In etcd: the revision of its key in the queue.
     pub place: Option<u8>,
@@ -87,7 +87,7 @@ impl Process {
         }
     }
 
-    /// Whether it has, or takes itself to have, the lock.
+    /// Whether it holds the lock, or believes so.
     pub fn has_lock(&self) -> bool {
         matches!(self.at, At::Holds | At::Started)
     }
@@ -96,18 +96,18 @@ impl Process {
         self.command == Command::Runs
     }
 
-    /// Whether its key is gone, and it does not know.
+    /// Whether its key is gone without its knowledge.
     pub fn has_to_hear(&self) -> bool {
         self.has_lock() && self.place.is_none() && self.lost.is_none() && self.command != Command::Ended
     }
 
-    /// Deletes what it has in etcd.
+    /// Deletes its keys in etcd.
     pub fn release(&mut self) {
         (self.place, self.record, self.lease) = (None, None, 0);
         self.over();
     }
 
-    /// It does nothing any more. What it has in etcd may be left.
+    /// Ends it. Its keys in etcd may stay.
     pub fn over(&mut self) {
         (self.at, self.renewal, self.lost, self.deadline) = (At::Over, None, None, 0);
     }
@@ -116,9 +116,9 @@ impl Process {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub processes: Vec<Process>,
-    /// Whether there is a leader that was deposed and does not know.
+    /// Whether a deposed leader does not know that it was deposed.
     pub has_deposed: bool,
-    /// How many more kills, stops, revocations and changes of the leader there will be.
+    /// How many more kills, stops, revocations and elections there will be.
     pub kills: u8,
     pub stops: u8,
     pub revocations: u8,
@@ -126,13 +126,13 @@ pub struct State {
 }
 
 impl State {
-    /// The revision after all that are there.
+    /// The revision after all those in use.
     pub fn next_revision(&self) -> u8 {
         let there = self.processes.iter().flat_map(|process| [process.place, process.record]).flatten();
         there.max().map_or(0, |last| last + 1)
     }
 
-    /// The same state without what makes no difference: of revisions only the order counts.
+    /// Removes what makes no difference. Of revisions only the order counts.
     pub fn settle(&mut self) {
         for process in &mut self.processes {
             if !matches!(process.at, At::Looks | At::Watches(_)) {

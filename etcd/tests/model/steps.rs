@@ -1,4 +1,4 @@
-//! What each thing that can happen does.
+//! What each event does.
 
 use super::fault::Fault;
 use super::protocol::{DELAY, Event, GRACE, Mode, Protocol, TTL};
@@ -20,7 +20,7 @@ impl Protocol {
                 }
                 let deadline = process.deadline;
                 process.release();
-                process.deadline = deadline; // the page stays as it is
+                process.deadline = deadline; // the shared memory stays as it is
             }
             Event::Renews => {
                 process.lease = TTL;
@@ -98,7 +98,7 @@ impl Protocol {
         }
     }
 
-    /// `leash.rs`: the way of the command's own process.
+    /// `leash.rs`: the steps of the command's own process.
     fn step_command(&self, state: &mut State, me: usize) {
         let revision = state.next_revision();
         let process = &mut state.processes[me];
@@ -124,7 +124,7 @@ impl Protocol {
         (0..state.processes.len()).filter(move |&other| other != me && self.conflict(me, other))
     }
 
-    /// The youngest of those before us.
+    /// The youngest conflicting request before this one.
     pub fn blocker(&self, state: &State, me: usize) -> Option<usize> {
         let place = |other: usize| state.processes[other].place;
         let before =
@@ -133,7 +133,7 @@ impl Protocol {
         before.filter(|&other| !passes || state.processes[other].has_lock()).max_by_key(|&other| place(other))
     }
 
-    /// Those whose records nobody answers for; one bit each.
+    /// The processes with an older, conflicting record; one bit each.
     pub fn orphans(&self, state: &State, me: usize) -> u8 {
         let mine = state.processes[me].place;
         let is_before = |&other: &usize| {
