@@ -20,10 +20,10 @@ use crate::claim::Entered;
 use crate::client::Fault;
 use crate::record::Pair;
 use crate::session::{Session, State, Stop};
+use crate::sys;
 use crate::talk::Said;
 use crate::watch::{self, Watched};
 use crate::who::Holders;
-use crate::{held, sys};
 
 /// How long etcd may be out of reach before that is an error, where nothing has been asked yet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -133,7 +133,7 @@ impl<'a> Queue<'a> {
             let Some((name, key)) = ahead.blocker else {
                 return self.go(&ahead.orphans);
             };
-            if held::is_around(&self.session.asked.keys, &key) {
+            if let Ok(Some(name)) = self.session.held_around(self.until(PATIENCE)) {
                 return Ok(Some(Outcome::AlreadyLocked(name)));
             }
             if self.deadline().is_some_and(|deadline| sys::now() >= deadline) {
