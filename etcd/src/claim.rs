@@ -112,14 +112,14 @@ impl Session {
     }
 
     /// Looks who is before us. `None` if the own keys are gone.
-    pub fn look(&self) -> Result<Option<Ahead>, Stop> {
+    pub fn look(&self, until: Duration) -> Result<Option<Ahead>, Stop> {
         let state = self.state();
         let reads = self.asked.locks.iter().flat_map(|(name, mode)| {
             let last = txn::youngest_before(&self.asked.blockers(name, *mode), state.revision);
             [last, txn::all_before(&self.asked.keys.records_of(name), state.revision)]
         });
         let body = json!({ "compare": self.are_own(state), "success": reads.collect::<Vec<_>>() });
-        let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;
+        let answer = self.client.call("/v3/kv/txn", &body, until)?;
         if answer["succeeded"] != true {
             return Ok(None);
         }

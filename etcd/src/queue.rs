@@ -118,7 +118,7 @@ impl<'a> Queue<'a> {
     /// Waits for those before us. `None` if the own keys are gone.
     fn wait(&mut self) -> Result<Option<Outcome>, Stop> {
         loop {
-            let ahead = match self.session.look() {
+            let ahead = match self.session.look(self.until(PATIENCE)) {
                 Ok(Some(ahead)) => ahead,
                 Ok(None) => return Ok(None),
                 Err(Stop::Fault(Fault::Unreachable(errors))) => {
