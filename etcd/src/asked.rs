@@ -12,6 +12,9 @@ use crate::at::At;
 use crate::keys::Keys;
 use crate::record::{Record, millis_now};
 
+/// How much of a command line is recorded, in bytes: about as much as a lock of this machine records.
+const MAX_COMMAND: usize = 4096;
+
 /// A request for locks.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent options")]
@@ -53,13 +56,12 @@ impl Asked {
                 None => each.push((name, mode)),
             }
         }
-        let text = |word: &OsString| word.to_string_lossy().into_owned();
         let record = Record {
             v: 1,
             host: host(),
             pid: std::process::id(),
             label: args.label.clone(),
-            command: command.iter().map(text).collect(),
+            command: beginning(command),
             asked: millis_now(),
             ..Record::default()
         };
@@ -86,6 +88,24 @@ impl Asked {
             Mode::Shared => self.keys.writers(name),
         }
     }
+}
+
+/// As much of a command line as a record has room for: everybody who asks for the lock reads it, and etcd refuses
+/// requests of more than a megabyte.
+fn beginning(command: &[OsString]) -> Vec<String> {
+    let mut left = MAX_COMMAND;
+    let mut words = Vec::new();
+    for word in command {
+        let word = word.to_string_lossy();
+        let Some(after) = left.checked_sub(word.len()) else {
+            let end = word.floor_char_boundary(left);
+            words.push(format!("{}…", &word[..end]));
+            break;
+        };
+        left = after;
+        words.push(word.into_owned());
+    }
+    words
 }
 
 fn host() -> String {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::record::{Pair, millis_now, number};
 use crate::session::{Session, State, Stop};
-use crate::{sys, txn};
+use crate::{held, sys, txn};
 
 /// What comes of the attempt to get into the queues.
 pub enum Entered {
@@ -121,8 +121,8 @@ impl Session {
         put.collect()
     }
 
-    /// Looks who is before us. `None` if the own keys are gone, or not known yet to a server that was asked alone.
-    pub fn look(&self, read: Read) -> Result<Option<Ahead>, Stop> {
+    /// Looks who is before us. `None` if the own keys are gone, or if the server that was asked alone does not know them yet.
+    pub fn look(&self, read: Read, until: Duration) -> Result<Option<Ahead>, Stop> {
         let state = self.state();
         let reads = self.asked.locks.iter().flat_map(|(name, mode)| {
             let last = txn::youngest_before(&self.asked.blockers(name, *mode), state.revision);
@@ -133,7 +133,7 @@ impl Session {
             get
         });
         let body = json!({ "compare": self.are_own(state), "success": reads.collect::<Vec<_>>() });
-        let answer = self.client.call("/v3/kv/txn", &body, sys::now())?;
+        let answer = self.client.call("/v3/kv/txn", &body, until)?;
         if answer["succeeded"] != true {
             return Ok(None);
         }
@@ -142,6 +142,28 @@ impl Session {
         let blocker = locks.find_map(|(at, (name, _))| Some((name.clone(), range(2 * at).pop()?.key)));
         let orphans = self.orphans(state, |at| range(2 * at + 1));
         Ok(Some(Ahead { blocker, orphans, next: number(&answer["header"]["revision"]) + 1 }))
+    }
+
+    /// The lock that is held around us, if we wait for it. Whoever is between us and its holder waits for it too, so the
+    /// last one before us does not tell.
+    pub fn held_around(&self, until: Duration) -> Result<Option<OsString>, Stop> {
+        let around = held::leases_around();
+        if around.is_empty() {
+            return Ok(None);
+        }
+        let (asked, state) = (&self.asked, self.state());
+        let queue = |name| txn::all_before(&asked.keys.queue(name), state.revision);
+        let reads: Vec<_> = asked.locks.iter().map(|(name, _)| queue(name)).collect();
+        let answer = self.client.call("/v3/kv/txn", &json!({ "success": reads }), until)?;
+        let is_around =
+            |pair: &Pair| asked.keys.read_place(&pair.key).is_some_and(|place| around.contains(&place.lease));
+        let mut locks = asked.locks.iter().enumerate();
+        let found = locks.find(|(at, (name, mode))| {
+            let before = Pair::all(&answer["responses"][at]["response_range"]);
+            let blockers = asked.blockers(name, *mode);
+            before.iter().any(|pair| pair.key.starts_with(&blockers)) && before.iter().any(is_around)
+        });
+        Ok(found.map(|(_, (name, _))| name.clone()))
     }
 
     /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody answers for

@@ -7,17 +7,14 @@ use std::ffi::OsString;
 use gtlock::lock::HELD_VARIABLE;
 use gtlock::process::Processes;
 
-use crate::keys::Keys;
-
-/// Whether a key in a queue belongs to a gtlock that this process runs under. It waits for this process to end.
-pub fn is_around(keys: &Keys, place: &[u8]) -> bool {
-    let Some(place) = keys.read_place(place) else { return false };
-    let around: Vec<_> = entries().into_iter().filter(|(_, lease)| *lease == place.lease).collect();
-    if around.is_empty() {
-        return false;
+/// The leases of the gtlocks that this process runs under. They wait for it to end.
+pub fn leases_around() -> Vec<String> {
+    let mut around = entries();
+    if !around.is_empty() {
+        let ancestors = Processes::default().ancestors().unwrap_or_default();
+        around.retain(|(process, _)| ancestors.contains(process));
     }
-    let ancestors = Processes::default().ancestors().unwrap_or_default();
-    around.iter().any(|(process, _)| ancestors.contains(process))
+    around.into_iter().map(|(_, lease)| lease).collect()
 }
 
 /// The value of the variable for this process's command.

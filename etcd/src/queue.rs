@@ -20,10 +20,10 @@ use crate::claim::{Ahead, Entered, Read};
 use crate::client::Fault;
 use crate::record::Pair;
 use crate::session::{Session, State, Stop};
+use crate::sys;
 use crate::talk::Said;
 use crate::watch::{Watch, Watched};
 use crate::who::Holders;
-use crate::{held, sys};
 
 /// How long etcd may be out of reach before that is an error, where nothing has been asked yet.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl<'a> Queue<'a> {
     fn wait(&mut self) -> Result<Option<Outcome<'a>>, Stop> {
         let mut watch = None;
         loop {
-            let ahead = match self.session.look(Read::Linearizable) {
+            let ahead = match self.session.look(Read::Linearizable, self.until(PATIENCE)) {
                 Ok(Some(ahead)) => ahead,
                 Ok(None) => return Ok(None),
                 Err(Stop::Fault(Fault::Unreachable(errors))) => {
@@ -134,7 +134,7 @@ impl<'a> Queue<'a> {
             let Some((name, key)) = ahead.blocker else {
                 return self.go(&ahead.orphans, watch);
             };
-            if held::is_around(&self.session.asked.keys, &key) {
+            if let Ok(Some(name)) = self.session.held_around(self.until(PATIENCE)) {
                 return Ok(Some(Outcome::AlreadyLocked(name)));
             }
             if self.deadline().is_some_and(|deadline| sys::now() >= deadline) {
@@ -151,7 +151,8 @@ impl<'a> Queue<'a> {
             match watch.as_mut().map(Watch::next) {
                 Some(Watched::Deleted(_)) => {
                     // By the server that has seen it, which takes a round trip less.
-                    if let Ok(Some(Ahead { blocker: None, orphans, .. })) = self.session.look(Read::Local) {
+                    let look = self.session.look(Read::Local, self.until(PATIENCE));
+                    if let Ok(Some(Ahead { blocker: None, orphans, .. })) = look {
                         return self.go(&orphans, watch);
                     }
                 }

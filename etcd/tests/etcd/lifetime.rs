@@ -82,3 +82,15 @@ fn a_holder_gives_its_label_to_others() {
     typed(etcd, "try --write", "label").end().code(75).stderr("(nightly)");
     assert_eq!(holder.release(), 0);
 }
+
+#[test]
+fn a_command_may_be_of_any_length() {
+    let Some(etcd) = shared() else { return };
+    let word = "x".repeat(100_000);
+    let words = ["sh", "-c", "exec cat", "sh"].into_iter().chain([&*word; 15]);
+    let mut holder = typed(etcd, "run --write", "long").command(words).start();
+    holder.prove_held();
+    let shown = status_of(etcd, "long")["holders"][0]["command"].to_string();
+    assert!(shown.contains("exec cat") && shown.len() < 5000, "{} bytes", shown.len());
+    assert_eq!(holder.release(), 0);
+}

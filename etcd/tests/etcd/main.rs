@@ -5,6 +5,7 @@
 mod cluster;
 mod common;
 
+mod distance;
 mod faults;
 mod fence;
 mod history;

@@ -95,3 +95,17 @@ fn a_lock_of_an_ancestor_is_an_error_and_no_wait() {
     let other = [env!("CARGO_BIN_EXE_gtlock-etcd"), "run", "--read", "nested-other", "--", "true"];
     typed(etcd, "run --write", "nested").command(other).end().code(0);
 }
+
+#[test]
+fn a_lock_of_an_ancestor_is_an_error_though_somebody_else_waits_between() {
+    let Some(etcd) = shared() else { return };
+    let inner = r#"read line; echo "$line"; read line; exec "$0" run --read nested-between -- true"#;
+    let mut outer = typed(etcd, "run --read", "nested-between")
+        .command(["sh", "-c", inner, env!("CARGO_BIN_EXE_gtlock-etcd")])
+        .start();
+    outer.prove_held();
+    let mut between = typed(etcd, "run --write", "nested-between").command(["true"]).start();
+    waiters(etcd, "nested-between", 1);
+    assert_eq!(outer.release(), 125);
+    assert_eq!(between.code(), 0);
+}

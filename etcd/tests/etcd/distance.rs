@@ -1,0 +1,67 @@
+//! An etcd that is far away, or busy: every answer takes its time.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, shared};
+use crate::common::{typed, waiters};
+
+/// How long everything takes on its way, in each direction.
+const WAY: Duration = Duration::from_millis(150);
+
+#[test]
+fn a_waiter_far_away_from_etcd_gets_the_lock() {
+    let Some(etcd) = shared() else { return };
+    let holder = typed(etcd, "run --write", "far").hold();
+    let mut waiter = typed(etcd, "run --write", "far").command(["true"]);
+    waiter.0.env("GTLOCK_AT", far(etcd));
+    let mut waiter = waiter.start();
+    waiters(etcd, "far", 1);
+    assert_eq!(holder.release(), 0);
+    assert_eq!(waiter.code(), 0);
+}
+
+#[test]
+fn a_time_that_is_over_far_away_from_etcd_is_not_an_etcd_out_of_reach() {
+    let Some(etcd) = shared() else { return };
+    let holder = typed(etcd, "run --write", "far-timeout").hold();
+    let mut waiter = typed(etcd, "run --timeout 1s --write", "far-timeout").command(["true"]);
+    waiter.0.env("GTLOCK_AT", far(etcd));
+    waiter.end().code(75).stderr("held for writing");
+    assert_eq!(holder.release(), 0);
+}
+
+/// The URL of another, long way to a cluster.
+fn far(etcd: &Cluster) -> String {
+    let url = etcd.at();
+    let (scheme, hosts) = url.split_once("://").expect("a URL");
+    let hosts: Vec<_> = hosts.split(',').map(|host| lengthen(host.to_owned())).collect();
+    format!("{scheme}://{}", hosts.join(","))
+}
+
+fn lengthen(host: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let near = listener.local_addr().expect("it is bound");
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(there) = TcpStream::connect(&host) else { continue };
+            let (back, home) = (there.try_clone().expect("a copy"), near.try_clone().expect("a copy"));
+            thread::spawn(move || carry(near, there));
+            thread::spawn(move || carry(back, home));
+        }
+    });
+    near.to_string()
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 1 << 12];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        thread::sleep(WAY);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
