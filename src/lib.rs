@@ -13,6 +13,7 @@ pub mod cli;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cmd;
+mod cores;
 mod escape;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use sysinfo::{Pid, ProcessRefreshKind, ProcessStatus, ProcessesToUpdate, System, UpdateKind};
 
+use crate::cores::share_out;
 use crate::sys;
 
 /// What can be seen of a process.
@@ -41,13 +42,19 @@ pub struct Processes {
 impl Processes {
     /// Looks at one process, as it is now.
     pub fn look_at(&mut self, pid: u32) -> Liveness {
-        self.look_at_all(&[pid]).remove(&pid).unwrap_or(Liveness::Dead)
+        self.refresh(&[pid], with_command());
+        self.seen(pid)
     }
 
     /// Looks at these processes, as they are now.
-    pub fn look_at_all(&mut self, pids: &[u32]) -> HashMap<u32, Liveness> {
-        self.refresh(pids, ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always));
-        pids.iter().map(|&pid| (pid, self.seen(pid))).collect()
+    #[must_use]
+    pub fn look_at_all(pids: &[u32]) -> HashMap<u32, Liveness> {
+        let look = |pids: &[u32]| {
+            let mut processes = Self::default(); // one thread's own
+            processes.refresh(pids, with_command());
+            pids.iter().map(|&pid| (pid, processes.seen(pid))).collect()
+        };
+        share_out::<_, Vec<_>>(pids, look).into_iter().flatten().collect()
     }
 
     /// The IDs of this process's parent, its parent, and so on; `None` where processes cannot be seen.
@@ -136,6 +143,10 @@ impl Processes {
         let process = self.system.as_ref().and_then(|system| system.process(Pid::from_u32(pid)));
         process.is_some_and(|process| Path::new(process.name()).file_stem() == Some("gtlock".as_ref()))
     }
+}
+
+fn with_command() -> ProcessRefreshKind {
+    ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always)
 }
 
 fn is_over(status: ProcessStatus) -> bool {

@@ -31,14 +31,15 @@ pub fn who_holds(target: &Target) -> String {
             let since = since.map_or(String::new(), |since| format!("{comma} for {}", report::age(since)));
             // Readers share: one that waits nevertheless lacks a slot or stands in line.
             let turn = match (mode, target.mode(), target.slots()) {
-                (Mode::Shared, Mode::Shared, None) => ahead_in_line(target, &mut processes)
-                    .map_or(String::new(), |ahead| format!(", behind {ahead} in line")),
+                (Mode::Shared, Mode::Shared, None) => {
+                    ahead_in_line(target).map_or(String::new(), |ahead| format!(", behind {ahead} in line"))
+                }
                 (Mode::Shared, _, Some(Slots { limit, .. })) => format!(", with {limit} slots in all"),
                 _ => String::new(),
             };
             format!("held for {purpose} by {}{since}{turn}", names(&holders))
         }
-        Ok(_) => match ahead_in_line(target, &mut processes) {
+        Ok(_) => match ahead_in_line(target) {
             Some(ahead) => format!("free, but behind {ahead} in line"),
             None => "held a moment ago, free now".to_owned(),
         },
@@ -47,8 +48,8 @@ pub fn who_holds(target: &Target) -> String {
 }
 
 /// Who stands in line for a lock before this process; `None` if nobody does.
-fn ahead_in_line(target: &Target, processes: &mut Processes) -> Option<String> {
-    let line = lock::in_line(target.lock(), processes);
+fn ahead_in_line(target: &Target) -> Option<String> {
+    let line = lock::in_line(target.lock());
     let ahead: Vec<_> = line.into_iter().take_while(|waiter| waiter.pid != process::id()).collect();
     (!ahead.is_empty()).then(|| named(ahead.iter().map(|waiter| (waiter.pid, &waiter.liveness))))
 }

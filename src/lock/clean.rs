@@ -2,16 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::num::NonZero;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use super::{Error, Mode, flock, record, spot};
+use crate::cores::share_out;
 use crate::sys::{self, Missing, places};
-
-/// For fewer lock files a thread costs more than it gains.
-const MIN_PER_THREAD: usize = 1000;
 
 /// A directory to clean.
 #[derive(Clone, Copy, Debug)]
@@ -101,24 +96,10 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;
     let entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
-    // The kernel does most of the work, and can do most of that in parallel.
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let share = entries.len().div_ceil(cores).max(MIN_PER_THREAD);
-    let (first, rest) = entries.split_at(share.min(entries.len()));
-    let work = |entries| clean_all(&opened, entries, named, action);
-    let mut cleaned = thread::scope(|scope| {
-        let start = |entries| {
-            let started = thread::Builder::new().spawn_scoped(scope, move || work(entries));
-            started.map_err(|_| entries) // no thread could be started
-        };
-        let others: Vec<_> = rest.chunks(share).map(start).collect();
-        let mut cleaned = work(first);
-        for other in others {
-            cleaned
-                .append(other.map_or_else(work, |thread| thread.join().unwrap_or_else(|e| resume_unwind(e))));
-        }
-        cleaned
-    });
+    let mut cleaned = Cleaned::default();
+    for part in share_out(&entries, |entries| clean_all(&opened, entries, named, action)) {
+        cleaned.append(part);
+    }
     cleaned.removed.sort_unstable();
     cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     Ok(cleaned)

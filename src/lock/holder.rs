@@ -150,7 +150,7 @@ fn by_descriptor(file: FileId, processes: &mut Processes, took: impl Fn(u32) -> 
     descriptors.look_at_everyone();
     let heads = heads(descriptors.locks(file).filter(|&(_, taker)| took(taker)), processes);
     let pids: Vec<_> = heads.iter().map(|&(pid, _)| pid).collect();
-    let mut seen = processes.look_at_all(&pids);
+    let mut seen = Processes::look_at_all(&pids);
     let holder = |pid| {
         let liveness = seen.remove(&pid).unwrap_or(Liveness::Dead);
         Holder { pid, liveness, evidence: Evidence::Descriptor, slots: descriptors.slots(pid, file) }

@@ -13,6 +13,7 @@ use super::holder::{self, Candidate};
 use super::record::{self, Record};
 use super::ties::Descriptors;
 use super::{Error, Evidence, Holder, Kind, Mode, flock, line};
+use crate::cores::share_out;
 use crate::process::{Liveness, Processes};
 use crate::sys::{self, FileId, Listed, places};
 
@@ -92,11 +93,11 @@ pub fn inspect_all(
 
 /// Who is in line for the lock on a lock file, first come first. Empty where that cannot be seen.
 #[must_use]
-pub fn in_line(lock: &Path, processes: &mut Processes) -> Vec<Waiter> {
+pub fn in_line(lock: &Path) -> Vec<Waiter> {
     let Ok(file) = sys::open_lock(lock) else { return Vec::new() };
     let line: BTreeSet<_> = line::all(&file).map_while(Result::ok).collect();
     let pids: Vec<_> = line.into_iter().filter_map(places::owner).collect();
-    let mut seen = processes.look_at_all(&pids);
+    let mut seen = Processes::look_at_all(&pids);
     let waiter = |pid| Waiter { pid, liveness: seen.remove(&pid).unwrap_or(Liveness::Dead) };
     pids.into_iter().map(waiter).collect()
 }
@@ -113,19 +114,20 @@ fn find_out(
     question: Question,
     processes: &mut Processes,
 ) -> Vec<Result<Option<Inspection>, Error>> {
-    let mut found: Vec<_> = locks.iter().map(|&(lock, kind)| probe(lock, kind)).collect();
+    let probe_all = |locks: &[(&Path, Kind)]| locks.iter().map(|&(lock, kind)| probe(lock, kind)).collect();
+    let mut found: Vec<_> = share_out::<_, Vec<_>>(locks, probe_all).into_iter().flatten().collect();
     let table = match question {
         Question::HoldersAndWaiters if held(&found).next().is_some() => sys::table(),
         _ => None,
     };
-    let (mut descriptors, mut seen) = look_at_recorded(&found, table.as_deref(), processes);
+    let (mut descriptors, mut seen) = look_at_recorded(&found, table.as_deref());
     let doubtful = held(&found)
         .filter(|(_, lock)| !holder::is_confirmed(&lock.record, lock.id, &descriptors, processes));
     let doubtful: Vec<usize> = doubtful.map(|(index, _)| index).collect();
     if !doubtful.is_empty() {
         if question != Question::Refusal {
             wait_for_looks(locks, &mut found, doubtful);
-            (descriptors, seen) = look_at_recorded(&found, table.as_deref(), processes);
+            (descriptors, seen) = look_at_recorded(&found, table.as_deref());
         }
         descriptors.look_at_everyone();
     }
@@ -138,7 +140,7 @@ fn find_out(
     }
     let in_question = found.iter().flatten().flatten().flat_map(Found::in_question);
     let unseen: Vec<_> = in_question.filter(|pid| !seen.contains_key(pid)).collect();
-    seen.extend(processes.look_at_all(&unseen));
+    seen.extend(Processes::look_at_all(&unseen));
     found.into_iter().map(|lock| Ok(lock?.map(|lock| lock.judge(&seen)))).collect()
 }
 
@@ -195,14 +197,13 @@ fn held(found: &[Result<Option<Found>, Error>]) -> impl Iterator<Item = (usize, 
 fn look_at_recorded(
     found: &[Result<Option<Found>, Error>],
     table: Option<&[Listed]>,
-    processes: &mut Processes,
 ) -> (Descriptors, HashMap<u32, Liveness>) {
     let mut descriptors = Descriptors::on(held(found).map(|(_, lock)| lock.id));
     let mut seen = HashMap::new();
     if let Some(table) = table {
         descriptors.read(table);
         let recorded: HashSet<u32> = held(found).flat_map(|(_, lock)| &lock.record.pids).copied().collect();
-        seen = processes.look_at_all(&recorded.into_iter().collect::<Vec<_>>());
+        seen = Processes::look_at_all(&recorded.into_iter().collect::<Vec<_>>());
     }
     for (_, lock) in held(found) {
         descriptors.look_at_recorded(&lock.record, lock.id, &seen);

@@ -71,8 +71,7 @@ const LOCK_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// Opens an existing lock file, but no symbolic link to one.
 pub fn open_lock(path: &Path) -> io::Result<File> {
-    let (dir, name) = dir_and_name(path)?;
-    dir.open_lock(name, Missing::Leave)
+    dir::open_lock(AT_FDCWD, path)
 }
 
 /// Opens a file or directory that is locked itself.

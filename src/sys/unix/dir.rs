@@ -80,13 +80,8 @@ impl Dir {
     /// Opens a lock file, or creates it. Does not wait for a FIFO or a lease. The file is writable if this user may
     /// write to it, else only readable.
     pub fn open_lock(&self, path: &Path, missing: Missing) -> io::Result<File> {
-        let open = |flags| open_file(self.0.as_fd(), path, flags);
         loop {
-            let opened = match open(OFlag::O_RDWR) {
-                Err(e) if is_any(&e, &[Errno::EACCES, Errno::EROFS, Errno::EPERM]) => open(OFlag::O_RDONLY),
-                opened => opened,
-            };
-            match opened {
+            match open_lock(self.0.as_fd(), path) {
                 Err(e) if missing == Missing::Make && is_any(&e, &[Errno::ENOENT]) => {}
                 opened => return opened,
             }
@@ -181,6 +176,15 @@ pub(super) fn kind_of(stat: &FileStat) -> SFlag {
 
 fn is_any(error: &io::Error, errors: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|error| errors.contains(&Errno::from_raw(error)))
+}
+
+/// Opens a lock file that exists, as [`Dir::open_lock`] does.
+pub(super) fn open_lock(base: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
+    let open = |flags| open_file(base, path, flags);
+    match open(OFlag::O_RDWR) {
+        Err(e) if is_any(&e, &[Errno::EACCES, Errno::EROFS, Errno::EPERM]) => open(OFlag::O_RDONLY),
+        opened => opened,
+    }
 }
 
 /// Opens a file below a directory, but no symbolic link.
