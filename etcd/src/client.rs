@@ -161,7 +161,12 @@ impl Client {
             .map_err(|e| self.turn(format!("status {}, and no JSON: {e}", response.status())))?;
         if response.status() == 200 && answer["error"].is_null() {
             let result = &answer["result"];
-            return Ok(if result.is_object() { result.clone() } else { answer });
+            let answer = if result.is_object() { result.clone() } else { answer };
+            // Something else may have this port: what it says would be read as "no key", or "no holder".
+            if !answer["header"].is_object() {
+                return Err(self.turn("it answers, but not as etcd does"));
+            }
+            return Ok(answer);
         }
         Err(refusal(&answer, response.status().as_u16()))
     }

@@ -1,4 +1,4 @@
-//! An etcd that is far away, or busy: every answer takes its time.
+//! An etcd that is far away or busy, so that every answer takes its time; and what is no etcd at all.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -31,6 +31,41 @@ fn a_time_that_is_over_far_away_from_etcd_is_not_an_etcd_out_of_reach() {
     waiter.0.env("GTLOCK_AT", far(etcd));
     waiter.end().code(75).stderr("held for writing");
     assert_eq!(holder.release(), 0);
+}
+
+#[test]
+fn what_answers_and_is_no_etcd_is_passed_by() {
+    let Some(etcd) = shared() else { return };
+    let hosts = etcd.at().split_once("://").expect("a URL").1.to_owned();
+    let other = no_etcd();
+    for options in ["run --write", "run --timeout 1s --write", "try --write"] {
+        let mut one = typed(etcd, options, "no-etcd").command(["true"]);
+        one.0.env("GTLOCK_AT", format!("etcd://{other}"));
+        one.end().code(125).stderr("not as etcd does");
+    }
+    // Which of them is asked first depends on the process ID.
+    for _ in 0..2 {
+        let mut one = typed(etcd, "run --write", "no-etcd").command(["true"]);
+        one.0.env("GTLOCK_AT", format!("etcd://{other},{hosts}"));
+        one.end().code(0);
+        let mut one = typed(etcd, "run --write", "no-etcd").command(["true"]);
+        one.0.env("GTLOCK_AT", format!("etcd://{other},{other},{other},{hosts}"));
+        one.end().code(0);
+    }
+    assert_eq!(etcd.keys("/gtlock/q/no-etcd/"), "");
+}
+
+/// Where something answers everything with JSON, and is no etcd.
+fn no_etcd() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    thread::spawn(move || {
+        for mut near in listener.incoming().map_while(Result::ok) {
+            let _ = near.read(&mut [0; 4096]);
+            let _ = near.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
+        }
+    });
+    address
 }
 
 /// The URL of another, long way to a cluster.
