@@ -32,8 +32,8 @@ fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
     let locks = [names(&args.write, Mode::Exclusive), names(&args.read, Mode::Shared)].concat();
     let mut asked = Asked::new(locks, wait, &args.common, command)?;
     let mut history = History::new(&args.common, command, &mut asked);
-    let mut front = Front::start(asked)?;
-    let held = match front.answer(&mut history)? {
+    let (mut front, answer) = Front::obtain(&asked, &mut history)?;
+    let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
         Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
@@ -60,8 +60,8 @@ pub fn update(args: &UpdateArgs) -> Result<Exit> {
     let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
     let mut asked = Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?;
     let mut history = History::new(&args.common, &args.filter, &mut asked);
-    let mut front = Front::start(asked)?;
-    let held = match front.answer(&mut history)? {
+    let (mut front, answer) = Front::obtain(&asked, &mut history)?;
+    let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
         Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),

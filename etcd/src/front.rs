@@ -14,12 +14,15 @@ use gtlock::cmd::narrate::Narrator;
 use gtlock::cmd::{report, run};
 use gtlock::exit::Exit;
 use gtlock::history::Outcome;
-use gtlock::lock::HELD_VARIABLE;
+use gtlock::lock::{HELD_VARIABLE, Wait};
 use gtlock::running::{
     Ended, Incoming, Launch, Limit, Streams, Tether, make_inheritable, serve_as_process_1,
 };
 use nix::errno::Errno;
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::asked::Asked;
 use crate::client::Client;
@@ -43,6 +46,7 @@ const RELEASE: Duration = Duration::from_secs(1);
 
 /// The front, with its connection to the keeper.
 pub struct Front {
+    keeper: Pid,
     pub words: Words,
     pub listener: Listener,
     pub leash: Leash,
@@ -67,8 +71,28 @@ pub enum Answer {
 }
 
 impl Front {
+    /// Has a keeper make the request, and waits for the outcome. If the keeper is killed meanwhile, another one queues again,
+    /// at the end.
+    pub fn obtain(asked: &Asked, history: &mut History<'_>) -> Result<(Self, Answer)> {
+        let started = sys::now();
+        loop {
+            let mut asked = asked.clone();
+            if let Wait::For(time) = &mut asked.wait {
+                *time = time.saturating_sub(sys::now().saturating_sub(started));
+            }
+            let mut front = Self::start(asked)?;
+            if let Some(answer) = front.answer(history)? {
+                return Ok((front, answer));
+            }
+            // Whatever else ended it would end the next one too.
+            if !matches!(waitpid(front.keeper, None), Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _))) {
+                return Err(anyhow!("gtlock's second process has died"));
+            }
+        }
+    }
+
     /// Starts the keeper, which begins the request.
-    pub fn start(asked: Asked) -> Result<Self> {
+    fn start(asked: Asked) -> Result<Self> {
         let words = Words::new(&asked);
         let page = sys::shared().context("cannot map shared memory")?;
         let leash = Leash::new(page, asked.ttl, asked.grace);
@@ -81,44 +105,44 @@ impl Front {
         let keep = [far.as_raw_fd(), pipe_end.as_raw_fd(), wake.as_raw_fd(), waker.as_raw_fd()];
         let its_tree = tree.clone();
         let keeper = sys::fork_aside(&keep, move || {
-            let its_tree = its_tree.without(nix::unistd::Pid::this().as_raw());
+            let its_tree = its_tree.without(Pid::this().as_raw());
             let Ok(speaker) = far.try_clone().map(Speaker::new) else { return };
             let session = Session::new(asked, client, leash, speaker, waker);
             keeper::keep(session, &mut Ears { front: far, wake, pipe: pipe_end }, &its_tree);
         })?;
         let pipe = OwnedFd::from(pipe).into();
         let tree = tree.without(keeper.as_raw());
-        Ok(Self { words, listener: Listener::new(near), leash, tree, pipe })
+        Ok(Self { keeper, words, listener: Listener::new(near), leash, tree, pipe })
     }
 
-    /// Waits for the outcome of the request.
-    pub fn answer(&mut self, history: &mut History<'_>) -> Result<Answer> {
+    /// Waits for the outcome of the request. `None` if the keeper has died.
+    fn answer(&mut self, history: &mut History<'_>) -> Result<Option<Answer>> {
         let _serving = serve_as_process_1();
         loop {
             match self.listener.next() {
                 Some(Said::Holds { fence, key, lease }) => {
                     self.words.held();
                     history.held();
-                    return Ok(Answer::Held(Held { fence, key: OsString::from_vec(key), lease }));
+                    return Ok(Some(Answer::Held(Held { fence, key: OsString::from_vec(key), lease })));
                 }
                 Some(Said::Free) => {
                     history.free();
-                    return Ok(Answer::Free);
+                    return Ok(Some(Answer::Free));
                 }
                 Some(Said::Behind { name, holder }) => history.waits(OsString::from_vec(name), holder),
                 Some(Said::Refused { name, who, holder }) => {
                     history.refused(OsString::from_vec(name.clone()), Outcome::Refused, holder);
                     self.words.refused(name, "busy", &who);
-                    return Ok(Answer::Refused);
+                    return Ok(Some(Answer::Refused));
                 }
                 Some(Said::TimedOut { name, who, holder }) => {
                     history.refused(OsString::from_vec(name.clone()), Outcome::TimedOut, holder);
                     self.words.timed_out(name, &who);
-                    return Ok(Answer::Refused);
+                    return Ok(Some(Answer::Refused));
                 }
                 Some(Said::Failed(why)) => return Err(anyhow!(why)),
                 Some(said) => self.words.note(said),
-                None => return Err(anyhow!("gtlock's second process has died")),
+                None => return Ok(None),
             }
         }
     }

@@ -238,6 +238,21 @@ fn an_etcd_that_starts_again_with_its_data_has_the_lock_and_the_queue() {
 }
 
 #[test]
+fn a_waiter_whose_second_process_is_killed_queues_again() {
+    let Some(etcd) = shared() else { return };
+    let holder = typed(etcd, "run --write", "again").hold();
+    let mut waiter = typed(etcd, "run --ttl 3s --write", "again").command(["true"]).start();
+    let mut limited = typed(etcd, "run --ttl 3s --timeout 3s --write", "again").command(["true"]).start();
+    waiters(etcd, "again", 2);
+    for waiter in [&waiter, &limited] {
+        kill(waiter.keeper(), Signal::SIGKILL).expect("it lives");
+    }
+    assert_eq!(limited.status().code(), Some(75));
+    assert_eq!(holder.release(), 0);
+    assert!(waiter.status().success());
+}
+
+#[test]
 fn a_waiter_whose_lease_has_ended_queues_again() {
     let Some(etcd) = shared() else { return };
     let holder = typed(etcd, "run --write", "expired").hold();
