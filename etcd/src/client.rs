@@ -14,6 +14,7 @@ use serde_json::Value;
 use ureq::Agent;
 
 use crate::at::At;
+use crate::fault::{Fault, refusal};
 use crate::login::Login;
 use crate::{sys, tls};
 
@@ -25,6 +26,9 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The error of an endpoint that did not answer in time.
 const SILENCE: &str = "no answer";
+
+/// How many characters of an answer are shown that is not etcd's.
+const MAX_LINE: usize = 200;
 
 /// Between two rounds over the endpoints.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -52,39 +56,6 @@ impl Clone for Client {
     fn clone(&self) -> Self {
         let current = AtomicUsize::new(self.current.load(Ordering::Relaxed));
         Self { shared: Arc::clone(&self.shared), current, attempt: self.attempt }
-    }
-}
-
-/// Why there is no answer.
-#[derive(Debug)]
-pub enum Fault {
-    /// etcd refused.
-    Refused {
-        /// The code of gRPC.
-        code: i64,
-        message: String,
-    },
-    /// No endpoint answered: what each did.
-    Unreachable(Vec<(String, String)>),
-}
-
-impl std::error::Error for Fault {}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused { message, .. } if message.contains("user name is empty") => {
-                write!(f, "etcd wants a login: set GTLOCK_ETCD_USER and GTLOCK_ETCD_PASSWORD_FILE")
-            }
-            Self::Refused { message, .. } => write!(f, "etcd refused: {}", gtlock::Escaped::new(message)),
-            Self::Unreachable(errors) => {
-                let errors: Vec<_> = errors
-                    .iter()
-                    .map(|(endpoint, error)| format!("{endpoint}: {}", gtlock::Escaped::new(error)))
-                    .collect();
-                write!(f, "etcd cannot be reached: {}", errors.join("; "))
-            }
-        }
     }
 }
 
@@ -156,9 +127,7 @@ impl Client {
         let limit = limit.min(self.attempt);
         let mut response = self
             .send(path, body.to_string(), |request| request.config().timeout_global(Some(limit)).build())?;
-        let text = response.body_mut().read_to_string().map_err(|e| self.failed(&e))?;
-        let answer: Value = serde_json::from_str(text.trim())
-            .map_err(|e| self.turn(format!("status {}, and no JSON: {e}", response.status())))?;
+        let answer = self.read(&mut response)?;
         if response.status() == 200 && answer["error"].is_null() {
             let result = &answer["result"];
             let answer = if result.is_object() { result.clone() } else { answer };
@@ -169,6 +138,19 @@ impl Client {
             return Ok(answer);
         }
         Err(refusal(&answer, response.status().as_u16()))
+    }
+
+    /// The JSON of an answer. What is no JSON, such as a sentence of etcd or the page of a proxy, is a fault.
+    fn read(&self, response: &mut ureq::http::Response<ureq::Body>) -> Result<Value, Fault> {
+        let text = response.body_mut().read_to_string().map_err(|e| self.failed(&e))?;
+        serde_json::from_str(text.trim()).map_err(|_| {
+            let line = text.trim().lines().next().unwrap_or("no text");
+            self.turn(format!(
+                "status {}: {}",
+                response.status(),
+                line.chars().take(MAX_LINE).collect::<String>()
+            ))
+        })
     }
 
     /// Begins a stream of answers to one or several requests. `limit` is how long it may last.
@@ -235,8 +217,7 @@ impl Client {
             let url = format!("{}/v3/auth/authenticate", self.shared.endpoints[current]);
             let request = self.shared.agent.post(url).config().timeout_global(Some(self.attempt)).build();
             let mut response = request.send(login.body().to_string()).map_err(|e| self.failed(&e))?;
-            let text = response.body_mut().read_to_string().map_err(|e| self.failed(&e))?;
-            let answer: Value = serde_json::from_str(text.trim()).map_err(|e| self.turn(e))?;
+            let answer = self.read(&mut response)?;
             let Some(new) = answer["token"].as_str() else {
                 return match refusal(&answer, response.status().as_u16()) {
                     // Login is not switched on: nobody needs it.
@@ -273,12 +254,4 @@ impl Shared {
                 || message.contains("auth store")
                 || message.contains("user name is empty"))
     }
-}
-
-fn refusal(answer: &Value, status: u16) -> Fault {
-    let error = if answer["error"].is_object() { &answer["error"] } else { answer };
-    let code = error["code"].as_i64().or_else(|| error["grpc_code"].as_i64());
-    let message = error["message"].as_str().or_else(|| error["error"].as_str());
-    let message = message.map_or_else(|| format!("status {status}"), str::to_owned);
-    Fault::Refused { code: code.unwrap_or(2), message }
 }

@@ -16,7 +16,7 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timer::{Expiration, TimerSetTimeFlags};
 use nix::sys::timerfd::{ClockId, TimerFd, TimerFlags};
 
-use crate::client::Fault;
+use crate::fault::Fault;
 use crate::leash::{Due, Leash, Reason};
 use crate::queue::{Outcome, Queue};
 use crate::record::millis_now;

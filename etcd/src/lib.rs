@@ -11,6 +11,7 @@ mod clean;
 mod client;
 mod commands;
 mod document;
+mod fault;
 mod front;
 mod held;
 mod history;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use gtlock::lock::Wait;
 
 use crate::claim::{Ahead, Entered, Read};
-use crate::client::Fault;
+use crate::fault::Fault;
 use crate::record::Pair;
 use crate::session::{Session, State, Stop};
 use crate::sys;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::asked::Asked;
-use crate::client::{Client, Fault};
+use crate::client::Client;
+use crate::fault::Fault;
 use crate::leash::{Leash, Reason};
 use crate::record::number;
 use crate::talk::{Said, Speaker};

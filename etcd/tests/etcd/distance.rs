@@ -37,7 +37,10 @@ fn a_time_that_is_over_far_away_from_etcd_is_not_an_etcd_out_of_reach() {
 fn what_answers_and_is_no_etcd_is_passed_by() {
     let Some(etcd) = shared() else { return };
     let hosts = etcd.at().split_once("://").expect("a URL").1.to_owned();
-    let other = no_etcd();
+    let other = no_etcd("{}");
+    let mut page = typed(etcd, "run --write", "no-etcd").command(["true"]);
+    page.0.env("GTLOCK_AT", format!("etcd://{}", no_etcd("<h1>A page</h1>\n...")));
+    page.end().code(125).stderr("status 200 OK: <h1>A page</h1>\n");
     for options in ["run --write", "run --timeout 1s --write", "try --write"] {
         let mut one = typed(etcd, options, "no-etcd").command(["true"]);
         one.0.env("GTLOCK_AT", format!("etcd://{other}"));
@@ -55,14 +58,16 @@ fn what_answers_and_is_no_etcd_is_passed_by() {
     assert_eq!(etcd.keys("/gtlock/q/no-etcd/"), "");
 }
 
-/// Where something answers everything with JSON, and is no etcd.
-fn no_etcd() -> String {
+/// Where something answers everything with this, and is no etcd.
+fn no_etcd(says: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
     thread::spawn(move || {
         for mut near in listener.incoming().map_while(Result::ok) {
             let _ = near.read(&mut [0; 4096]);
-            let _ = near.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}");
+            let head =
+                format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", says.len());
+            let _ = near.write_all((head + says).as_bytes());
         }
     });
     address
@@ -99,4 +104,16 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
         }
     }
     let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn more_names_than_etcd_takes_at_once_are_refused_with_the_remedy() {
+    let Some(etcd) = shared() else { return };
+    for (count, code, says) in [(25, 0, ""), (26, 125, "too many names for one transaction: lock fewer")] {
+        let mut many = typed(etcd, "run --write", "many");
+        for name in 1..count {
+            many = many.and("--write", format!("many-{name}"));
+        }
+        many.command(["true"]).end().code(code).stderr(says);
+    }
 }
