@@ -1,4 +1,4 @@
-//! A claim to locks, as etcd has it: the transactions that enter the queues, and look who is before us.
+//! The transactions that enter the queues, and that look who is before us.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -10,44 +10,44 @@ use crate::record::{Pair, millis_now, number};
 use crate::session::{Session, State, Stop};
 use crate::{held, sys, txn};
 
-/// What comes of the attempt to get into the queues.
+/// The outcome of an attempt to enter the queues.
 pub enum Entered {
-    /// Nobody is before us, but these are records that nobody answers for.
+    /// Nobody is before us. These are the records of holders that are gone.
     First(Vec<Pair>),
-    /// We have a place.
+    /// We have a place in each queue, and others are before us.
     Queued,
-    /// We do not want one, since this lock is not free.
+    /// This lock is not free, and the request does not wait.
     Busy(OsString),
 }
 
-/// How a look reads.
+/// How to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// What one server knows, which may be behind the others: that nobody is before us can be believed, as nobody ever gets
-    /// before us again.
+    /// From one server, which may lag behind the others. If it shows nobody before us that is true, and stays true: nobody
+    /// can get before us later.
     Local,
-    /// What a majority confirms.
+    /// Confirmed by a majority.
     Linearizable,
 }
 
-/// What there is between us and the locks.
+/// What is between us and the locks.
 pub struct Ahead {
-    /// The last one before us, in the queue for a lock.
+    /// The youngest request before us, and its lock.
     pub blocker: Option<(OsString, Vec<u8>)>,
-    /// What nobody answers for any more.
+    /// The records of holders that are gone.
     pub orphans: Vec<Pair>,
-    /// The first revision that was not seen.
+    /// The revision after this look.
     pub next: i64,
 }
 
 impl Session {
-    /// Whether nobody is before us, as far as a comparison can tell.
+    /// Compares whether all queues are free for us.
     fn is_free(&self) -> Vec<Value> {
         let locks = self.asked.locks.iter();
         locks.map(|(name, mode)| txn::none_below(&self.asked.blockers(name, *mode))).collect()
     }
 
-    /// Whether the locks could be taken: if not, one that is not free.
+    /// Returns a lock that is not free, if there is one.
     pub fn ask(&self, until: Duration) -> Result<Option<OsString>, Stop> {
         let asked = &self.asked;
         let reads: Vec<_> =
@@ -57,7 +57,7 @@ impl Session {
         Ok((answer["succeeded"] != true).then(|| self.busy_in(&answer)))
     }
 
-    /// The lock that is not free, by an answer that has the queue of each.
+    /// The lock that is not free, from an answer with the queue of each lock.
     fn busy_in(&self, answer: &Value) -> OsString {
         let asked = &self.asked;
         let mut locks = asked.locks.iter().enumerate();
@@ -69,8 +69,8 @@ impl Session {
         busy.map_or_else(|| asked.locks[0].0.clone(), |(_, (name, _))| name.clone())
     }
 
-    /// Puts the own keys into all queues, or into none if it is not to wait and a lock is not free. The records go with them:
-    /// who has its turn has nothing left to write. It may be asked for again, after an answer that got lost.
+    /// Puts the own keys into all queues, or into none if a lock is not free and the request does not wait. The records are
+    /// written with them, so that a hand-off writes nothing. It is safe to repeat after a lost answer.
     pub fn enter(&self, until: Duration) -> Result<Entered, Stop> {
         let asked = &self.asked;
         self.write(|state| {
@@ -109,7 +109,7 @@ impl Session {
         })
     }
 
-    /// Writes the own records, of a command that runs since then, if it does.
+    /// The requests that write the own records. `since` is the start of the command, if it has started.
     fn own_records(&self, state: State, since: Option<u64>) -> Vec<Value> {
         let records = self.record_keys(state.lease).into_iter().zip(&self.asked.locks);
         let put = records.map(|(key, (_, mode))| {
@@ -121,7 +121,7 @@ impl Session {
         put.collect()
     }
 
-    /// Looks who is before us. `None` if the own keys are gone, or if the server that was asked alone does not know them yet.
+    /// Looks who is before us. `None` if the own keys are gone, or if a server that was asked alone does not know them yet.
     pub fn look(&self, read: Read, until: Duration) -> Result<Option<Ahead>, Stop> {
         let state = self.state();
         let reads = self.asked.locks.iter().flat_map(|(name, mode)| {
@@ -144,8 +144,8 @@ impl Session {
         Ok(Some(Ahead { blocker, orphans, next: number(&answer["header"]["revision"]) + 1 }))
     }
 
-    /// The lock that is held around us, if we wait for it. Whoever is between us and its holder waits for it too, so the
-    /// last one before us does not tell.
+    /// The lock that a gtlock around us holds, if we wait for it. Its holder may not be the youngest one before us: others may
+    /// wait between.
     pub fn held_around(&self, until: Duration) -> Result<Option<OsString>, Stop> {
         let around = held::leases_around();
         if around.is_empty() {
@@ -166,8 +166,8 @@ impl Session {
         Ok(found.map(|(_, (name, _))| name.clone()))
     }
 
-    /// The records that a command may still run for which is not beside ours. Where nobody is before us, nobody answers for
-    /// those that are older than ours: who has them is gone. `records` has those of each lock.
+    /// The records whose command may still run and must not run beside ours. Ask when nobody is before us: then the holders
+    /// of older records are gone. `records` returns those of each lock.
     fn orphans(&self, state: State, records: impl Fn(usize) -> Vec<Pair>) -> Vec<Pair> {
         let own = self.record_keys(state.lease);
         let mut orphans = Vec::new();
@@ -178,7 +178,7 @@ impl Session {
         orphans
     }
 
-    /// Removes the records that nobody answers for; whether the own keys are still there.
+    /// Deletes the records of holders that are gone. Returns whether the own keys are still there.
     pub fn succeed(&self, orphans: &[Pair]) -> Result<bool, Stop> {
         self.write(|state| {
             let deletions: Vec<_> = orphans.iter().map(|orphan| txn::delete(&orphan.key)).collect();
@@ -188,7 +188,7 @@ impl Session {
         })
     }
 
-    /// Notes for others since when the command runs.
+    /// Writes into the records when the command started.
     pub fn note_start(&self, since: u64) {
         let _ = self.write(|state| {
             let records = self.own_records(*state, Some(since));

@@ -1,4 +1,4 @@
-//! etcd's JSON gateway: one request, at one endpoint after the other.
+//! A client of etcd's JSON gateway, which tries one endpoint after the other.
 
 use std::fmt;
 use std::io::BufReader;
@@ -18,26 +18,26 @@ use crate::fault::{Fault, refusal};
 use crate::login::Login;
 use crate::{sys, tls};
 
-/// How long one endpoint may take for an answer.
+/// How long an endpoint may take to answer.
 const MAX_ATTEMPT: Duration = Duration::from_secs(2);
 
-/// What an attempt gets even when the time is over: an etcd that is far away is not one that does not answer.
+/// The least time for an attempt, even at the deadline: an etcd that is far away does answer.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The error of an endpoint that did not answer in time.
+/// The error text for an endpoint that did not answer in time.
 const SILENCE: &str = "no answer";
 
-/// How many characters of an answer are shown that is not etcd's.
+/// How many characters of an answer that is not JSON are shown.
 const MAX_LINE: usize = 200;
 
-/// Between two rounds over the endpoints.
+/// The pause between two rounds over the endpoints.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// The codes of gRPC in which an answer does not depend on the endpoint, nor on time.
+/// The gRPC codes of errors that no other endpoint and no later attempt would change.
 const FINAL: [i64; 6] = [3, 5, 6, 7, 8, 9];
 const UNAUTHENTICATED: i64 = 16;
 
-/// A client of one cluster. A copy begins at the same endpoint, and goes on by itself.
+/// A client of one cluster. A copy starts at the same endpoint, and moves on by itself.
 pub struct Client {
     shared: Arc<Shared>,
     current: AtomicUsize,
@@ -60,7 +60,7 @@ impl Clone for Client {
 }
 
 impl Client {
-    /// One that has not connected yet. An attempt takes a sixth of `ttl` at most.
+    /// Does not connect yet. An attempt takes a sixth of `ttl` at most.
     pub fn new(at: &At, ttl: Duration) -> Result<Self> {
         let scheme = if at.is_encrypted { "https" } else { "http" };
         let endpoints: Vec<_> =
@@ -73,7 +73,7 @@ impl Client {
         Ok(Self { shared: Arc::new(shared), current, attempt: MAX_ATTEMPT.min(ttl / 6) })
     }
 
-    /// Asks until there is an answer, or the time is over: at each endpoint once at least.
+    /// Asks until there is an answer or the time is up, and each endpoint at least once.
     pub fn call(&self, path: &str, body: &Value, until: Duration) -> Result<Value, Fault> {
         let mut errors: Vec<(String, String)> = Vec::new();
         let mut attempts = 0;
@@ -84,7 +84,7 @@ impl Client {
                 answer => return answer,
             };
             for (endpoint, error) in error {
-                // A refusal says more than the silence of a last, short attempt.
+                // An error says more than the silence of a last, short attempt.
                 match errors.iter_mut().find(|(other, _)| *other == endpoint) {
                     Some(_) if error.starts_with(SILENCE) => {}
                     Some(known) => known.1 = error,
@@ -102,7 +102,7 @@ impl Client {
         }
     }
 
-    /// Asks one endpoint; the next time it is another if there was no answer.
+    /// Asks one endpoint. If it does not answer, the next request goes to another one.
     pub fn once(&self, path: &str, body: &Value, limit: Duration) -> Result<Value, Fault> {
         let answer = match self.ask(path, body, limit) {
             Err(Fault::Refused { code, message }) if self.shared.is_stale(code, &message) => {
@@ -115,7 +115,7 @@ impl Client {
             Err(Fault::Refused { code, message }) if !FINAL.contains(&code) && code != UNAUTHENTICATED => {
                 Err(self.turn(message))
             }
-            // The code of a lack of space; and of too many requests, which is over soon.
+            // Code 8 means no space, which lasts, or too many requests, which soon pass.
             Err(Fault::Refused { code: 8, message }) if message.contains("too many requests") => {
                 Err(self.turn(message))
             }
@@ -131,7 +131,7 @@ impl Client {
         if response.status() == 200 && answer["error"].is_null() {
             let result = &answer["result"];
             let answer = if result.is_object() { result.clone() } else { answer };
-            // Something else may have this port: what it says would be read as "no key", or "no holder".
+            // Another program may listen here, and its answer would be read as "no key" or "no holder".
             if !answer["header"].is_object() {
                 return Err(self.turn("it answers, but not as etcd does"));
             }
@@ -140,7 +140,7 @@ impl Client {
         Err(refusal(&answer, response.status().as_u16()))
     }
 
-    /// The JSON of an answer. What is no JSON, such as a sentence of etcd or the page of a proxy, is a fault.
+    /// Reads the JSON of an answer. Anything else, such as the page of a proxy, is a fault.
     fn read(&self, response: &mut ureq::http::Response<ureq::Body>) -> Result<Value, Fault> {
         let text = response.body_mut().read_to_string().map_err(|e| self.failed(&e))?;
         serde_json::from_str(text.trim()).map_err(|_| {
@@ -153,7 +153,7 @@ impl Client {
         })
     }
 
-    /// Begins a stream of answers to one or several requests. `limit` is how long it may last.
+    /// Starts a stream of answers to one or several requests. It lasts for `limit` at most.
     pub fn stream(
         &self,
         path: &str,
@@ -171,7 +171,7 @@ impl Client {
         Ok(BufReader::new(response.into_body().into_reader()))
     }
 
-    /// Goes on to the next endpoint.
+    /// Moves on to the next endpoint.
     pub fn turn(&self, error: impl fmt::Display) -> Fault {
         let current = self.current.fetch_add(1, Ordering::Relaxed);
         let endpoint = &self.shared.endpoints[current % self.shared.endpoints.len()];
@@ -208,7 +208,7 @@ impl Client {
         with(request).send(body).map_err(|e| self.failed(&e))
     }
 
-    /// What proves the login, if there is one.
+    /// The token of the login, if there is a login.
     fn token(&self) -> Result<Option<String>, Fault> {
         let Some(login) = &self.shared.login else { return Ok(None) };
         let mut token = self.shared.token();
@@ -220,7 +220,7 @@ impl Client {
             let answer = self.read(&mut response)?;
             let Some(new) = answer["token"].as_str() else {
                 return match refusal(&answer, response.status().as_u16()) {
-                    // Login is not switched on: nobody needs it.
+                    // This etcd has no logins.
                     Fault::Refused { message, .. } if message.contains("authentication is not enabled") => {
                         Ok(None)
                     }
@@ -232,7 +232,7 @@ impl Client {
         Ok(token.clone())
     }
 
-    /// What kind of etcd it is.
+    /// The version of etcd.
     pub fn version(&self) -> Option<String> {
         let current = self.current.load(Ordering::Relaxed) % self.shared.endpoints.len();
         let request = self.shared.agent.get(format!("{}/version", self.shared.endpoints[current]));
@@ -247,7 +247,7 @@ impl Shared {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a refusal is about a login of long ago.
+    /// Whether etcd refused a token that has expired.
     fn is_stale(&self, code: i64, message: &str) -> bool {
         self.login.is_some()
             && (code == UNAUTHENTICATED

@@ -1,10 +1,10 @@
-//! What comes back instead of an answer.
+//! Errors of etcd, and of the way to it.
 
 use std::fmt;
 
 use serde_json::Value;
 
-/// A transaction has five operations for each name, and etcd takes 128 unless it is told otherwise.
+/// A transaction has five operations for each name, and etcd takes 128 by default.
 const MANY_NAMES: &str = "these are too many names for one transaction: lock fewer (etcd takes 25), or start etcd with a larger \
                           --max-txn-ops";
 
@@ -13,11 +13,11 @@ const MANY_NAMES: &str = "these are too many names for one transaction: lock few
 pub enum Fault {
     /// etcd refused.
     Refused {
-        /// The code of gRPC.
+        /// The gRPC code.
         code: i64,
         message: String,
     },
-    /// No endpoint answered: what each did.
+    /// No endpoint answered: each one, with its error.
     Unreachable(Vec<(String, String)>),
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The fault that an answer with this status reports.
+/// The error in an answer with this HTTP status.
 pub fn refusal(answer: &Value, status: u16) -> Fault {
     let error = if answer["error"].is_object() { &answer["error"] } else { answer };
     let code = error["code"].as_i64().or_else(|| error["grpc_code"].as_i64());

@@ -1,8 +1,8 @@
-//! The process beside the command: it has the session in etcd, and stops the command when its lock ends.
+//! The keeper: it owns the session in etcd, and stops the command when the lock ends.
 //!
-//! It is in a session of its own, so that neither a terminal nor who stops the front reaches it. One thread takes the
-//! locks, then watches the own keys; one renews the lease; the first, here, does nothing but wait for what ends the
-//! command: it never waits for etcd while a command runs.
+//! It has a Unix session of its own, so that a terminal, or whoever stops the front, does not reach it. One thread takes the
+//! locks, then watches the own keys. One renews the lease. The main thread stops the command when that is due, and never
+//! waits for etcd while a command runs.
 
 use std::io::{PipeReader, Read};
 use std::os::fd::AsFd;
@@ -26,28 +26,28 @@ use crate::tree::Tree;
 use crate::watch::{Watch, Watched};
 use crate::who::Holders;
 
-/// Between a kill and a look whether something is left.
+/// The pause between a kill and the look for processes that are left.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// How long a watch of the own keys lasts before they are looked at.
+/// The longest watch of a holder's own keys.
 const WATCH: Duration = Duration::from_mins(10);
 
-/// How long a command runs before others are told since when: most are over by then.
+/// When the start of a command is written to etcd: most commands have ended by then.
 const NOTE_AFTER: Duration = Duration::from_millis(100);
 
-/// Before a renewal that did not count is tried again.
+/// The pause before a renewal that did not count is repeated.
 const SOON: Duration = Duration::from_millis(50);
 
-/// What the keeper hears of the front.
+/// What the keeper listens to.
 pub struct Ears {
     pub front: UnixStream,
-    /// Has something to read when the command has to be looked at.
+    /// Readable when something may be due for the command.
     pub wake: PipeReader,
-    /// Ends when nothing has it any more that the command has started.
+    /// Ends when no process of the command has it open any more.
     pub pipe: PipeReader,
 }
 
-/// Keeps the locks of a command as long as they are wanted.
+/// Takes the locks for a command, and keeps them until the front is done.
 pub fn keep(session: Session, ears: &mut Ears, tree: &Tree) {
     let session = Arc::new(session);
     let spawn = |work: fn(&Session)| {
@@ -64,7 +64,7 @@ pub fn keep(session: Session, ears: &mut Ears, tree: &Tree) {
             ears.wait_for_inheritors(session.leash, tree);
             session.release(true);
         }
-        // The front is gone without a word.
+        // The front was killed.
         None => {
             let command = session.leash.close();
             if command.is_none_or(|command| tree.kill(command)) {
@@ -75,7 +75,7 @@ pub fn keep(session: Session, ears: &mut Ears, tree: &Tree) {
 }
 
 impl Ears {
-    /// Stops the command when that is due, until the front says what has become of it; `None` if the front is gone.
+    /// Stops the command when that is due, until the front reports how it ended; `None` if the front was killed.
     fn listen(&mut self, leash: Leash, tree: &Tree) -> Option<Told> {
         loop {
             self.attend(leash, tree, false);
@@ -90,15 +90,15 @@ impl Ears {
         }
     }
 
-    /// Waits until nothing is left of a command that was cut off.
+    /// Waits until no process is left of a command that was cut off.
     fn wait_for_inheritors(&mut self, leash: Leash, tree: &Tree) {
-        // It gets ready by the end of it: nobody ever writes.
+        // Nobody writes to the pipe: it becomes readable at its end.
         while !self.is_ready(&self.pipe) {
             self.attend(leash, tree, true);
         }
     }
 
-    /// Does what is due, and sleeps until something else is, or happens.
+    /// Does what is due, then sleeps until the next thing is due or something happens.
     fn attend(&mut self, leash: Leash, tree: &Tree, has_inheritors: bool) {
         let until = match leash.command() {
             Some(command) => attend(leash, tree, command),
@@ -124,7 +124,7 @@ impl Ears {
     }
 }
 
-/// Does to the command what is due; returns when to look again.
+/// Does to the command what is due. Returns when to look again.
 pub fn attend(leash: Leash, tree: &Tree, command: i32) -> Duration {
     loop {
         match leash.due() {
@@ -138,7 +138,7 @@ pub fn attend(leash: Leash, tree: &Tree, command: i32) -> Duration {
     }
 }
 
-/// A timer that goes on while the machine sleeps, and so is over when it wakes up too late.
+/// A timer that counts while the machine sleeps: after a long sleep it has expired.
 fn timer_at(moment: Duration) -> nix::Result<TimerFd> {
     let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_CLOEXEC)?;
     let moment = Expiration::OneShot(TimeSpec::from(moment.max(Duration::from_nanos(1))));
@@ -146,7 +146,7 @@ fn timer_at(moment: Duration) -> nix::Result<TimerFd> {
     Ok(timer)
 }
 
-/// Takes the locks, and watches over the own keys.
+/// Takes the locks, then watches the own keys.
 fn take(session: &Session) {
     let name = |name: std::ffi::OsString| name.into_encoded_bytes();
     let said = match Queue::new(session).acquire() {
@@ -185,7 +185,7 @@ fn take(session: &Session) {
     session.speaker.say(&said);
 }
 
-/// Sees to it that the command is stopped when its lock ends early.
+/// Stops the command if the own keys are deleted. `first` is a stream that watches them already.
 fn watch_over(session: &Session, since: u64, first: Option<Watch<'_>>) {
     let state = session.state();
     let note = || {
@@ -193,7 +193,7 @@ fn watch_over(session: &Session, since: u64, first: Option<Watch<'_>>) {
         session.note_start(since);
     };
     thread::scope(|scope| {
-        // Without a thread it is noted for nobody.
+        // If no thread can be started, the others do not learn when the command started.
         let _ = thread::Builder::new().spawn_scoped(scope, note);
         let client = session.client.clone();
         let places = session.places(state.lease);
@@ -213,7 +213,7 @@ fn watch_over(session: &Session, since: u64, first: Option<Watch<'_>>) {
     });
 }
 
-/// Renews the lease, as long as the process lives.
+/// Renews the lease until the session is over.
 fn renew(session: &Session) {
     let every = session.asked.ttl / 6;
     let mut term = 0;
@@ -245,7 +245,7 @@ fn renew(session: &Session) {
     }
 }
 
-/// Why nothing was obtained, for the front.
+/// Tells the front why there are no locks.
 impl From<Fault> for Said {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault.to_string())

@@ -1,14 +1,14 @@
-//! The way from a request to its locks: a lease, a place in every queue at once, and the wait for those before it.
+//! From a request to its locks: a lease, a place in all queues at once, and the wait for the requests before it.
 //!
 //! ```text
-//! lease --> keys in all queues --> who is before us? --nobody--> older records, that nobody answers for?
-//!   ^                                |        ^                      | no        | their delay
-//!   |                           the last one  |                      v           v
-//!   +---- our keys are gone <--- watch its end+               time left? ------> held
+//! lease --> keys in all queues --> who is before us? --nobody--> records of holders that are gone?
+//!   ^                                |        ^                      | no        | yes: their delay
+//!   |                     the youngest one    |                      v           v
+//!   +---- our keys are gone <--- watch it ----+               time left? ------> held
 //! ```
 //!
-//! All keys of one transaction have one revision, so that several locks are queued for in one order everywhere: nobody
-//! waits for somebody who waits for them.
+//! All keys of one transaction have one revision, so requests for several locks have one order everywhere, and no two
+//! requests wait for each other.
 
 use std::ffi::{OsStr, OsString};
 use std::thread;
@@ -25,42 +25,42 @@ use crate::talk::Said;
 use crate::watch::{Watch, Watched};
 use crate::who::Holders;
 
-/// How long etcd may be out of reach before that is an error, where nothing has been asked yet.
+/// How long etcd may be out of reach before that is an error. A waiter that has its place waits longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long to wait before people are told, as with the locks of this machine.
+/// How long a wait lasts before it is reported, as with the locks of this machine.
 const BEFORE_WORDS: Duration = Duration::from_secs(2);
 
-/// The longest watch: whatever it may have missed is found then.
+/// The longest watch. The look after it finds what the watch may have missed.
 const MAX_WATCH: Duration = Duration::from_secs(10);
 
-/// Between two attempts to reach an etcd that is out of reach.
+/// The pause between two attempts to reach an etcd that is out of reach.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Between two looks at the clock while a renewal is awaited.
+/// The pause between two looks at the clock, in a wait for a renewal.
 const GLANCE: Duration = Duration::from_millis(10);
 
-/// What comes of a request.
+/// The outcome of a request.
 pub enum Outcome<'a> {
-    /// The locks are held, and the own keys are watched, if there was a wait.
+    /// The locks are held. After a wait, the stream that watches the own keys goes on.
     Held(State, Option<Watch<'a>>),
-    /// They could be taken.
+    /// The locks are free: the answer to `try` without a command.
     Free,
-    /// Somebody else has this one, or is before us.
+    /// Another request holds this lock, or is before us.
     Busy(OsString),
-    /// And went on having it for as long as we wait.
+    /// The same, until the end of `--timeout`.
     TimedOut(OsString),
-    /// It is held around this process, which would wait for itself.
+    /// A gtlock that this process runs under holds this lock: the wait would never end.
     AlreadyLocked(OsString),
 }
 
-/// A request on its way.
+/// A request that waits.
 pub struct Queue<'a> {
     session: &'a Session,
     started: Duration,
-    /// When people are told about the wait, unless they were.
+    /// When to report the wait; `None` once that is done.
     words_at: Option<Duration>,
-    /// The locks whose holders the log knows.
+    /// The locks whose holders were logged.
     behind: Vec<OsString>,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Queue<'a> {
         }
         loop {
             self.session.grant(self.until(PATIENCE))?;
-            // Without an outcome the lease has ended: begin again, at the end of the queue.
+            // Without an outcome the lease has ended: start again, at the end of the queue.
             match self.attempt() {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Err(e) if !e.is_end_of_lease() => return Err(e),
@@ -93,7 +93,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Takes the locks under one lease; `None` if that has ended.
+    /// Takes the locks under one lease; `None` if the lease has ended.
     fn attempt(&mut self) -> Result<Option<Outcome<'a>>, Stop> {
         match self.session.enter(self.until(PATIENCE))? {
             Entered::Busy(lock) => Ok(Some(Outcome::Busy(lock))),
@@ -102,7 +102,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Until when to try something.
+    /// How long to try: no longer than the deadline.
     fn until(&self, patience: Duration) -> Duration {
         let until = sys::now() + patience;
         self.deadline().map_or(until, |deadline| until.min(deadline))
@@ -115,7 +115,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Waits for those before us. `None` if the own keys are gone.
+    /// Waits for the requests before us. `None` if the own keys are gone.
     fn wait(&mut self) -> Result<Option<Outcome<'a>>, Stop> {
         let mut watch = None;
         loop {
@@ -127,7 +127,7 @@ impl<'a> Queue<'a> {
                         return Err(Fault::Unreachable(errors).into());
                     }
                     self.sleep(PAUSE)?;
-                    continue; // a place in the queue is worth the wait for an etcd that comes back
+                    continue; // keep the place in the queue: etcd may come back
                 }
                 Err(e) => return Err(e),
             };
@@ -143,14 +143,14 @@ impl<'a> Queue<'a> {
             self.say_whom(&name);
             let limit = [self.deadline(), self.words_at].into_iter().flatten().min();
             let limit = limit.map_or(MAX_WATCH, |at| at.saturating_sub(sys::now()).min(MAX_WATCH));
-            // The own keys too: then they are watched from the first moment at which the lock is held.
+            // The own keys too, so that they are watched from the moment at which the lock is held.
             let mut keys = self.session.places(self.session.state().lease);
             keys.push(key);
             watch = Watch::open(&self.session.client, &keys, ahead.next, limit.max(GLANCE));
             self.session.warn();
             match watch.as_mut().map(Watch::next) {
                 Some(Watched::Deleted(_)) => {
-                    // By the server that has seen it, which takes a round trip less.
+                    // Ask the server that has seen the deletion: a round trip less than asking a majority.
                     let look = self.session.look(Read::Local, self.until(PATIENCE));
                     if let Ok(Some(Ahead { blocker: None, orphans, .. })) = look {
                         return self.go(&orphans, watch);
@@ -166,7 +166,8 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Nobody is before us: waits until no command of those that were can run any more, and until there is time for ours.
+    /// Nobody is before us. Waits until the commands of holders that are gone must have ended, and until our deadline leaves
+    /// time to stop a command.
     fn go(&self, orphans: &[Pair], watch: Option<Watch<'a>>) -> Result<Option<Outcome<'a>>, Stop> {
         if let Some(delay) = orphans.iter().map(|orphan| orphan.record().delay()).max() {
             self.say_delay(orphans, delay);

@@ -1,4 +1,4 @@
-//! The keeper's part in etcd: a lease, and the keys that live with it.
+//! The keeper's session in etcd: a lease, and the keys that live with it.
 
 use std::io::{PipeWriter, Write};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -14,7 +14,7 @@ use crate::record::number;
 use crate::talk::{Said, Speaker};
 use crate::{sys, txn, versions};
 
-/// How long a release may take that nobody waits for.
+/// How long a release is tried at least.
 const MIN_RELEASE: Duration = Duration::from_secs(1);
 
 /// Shared by the keeper's threads.
@@ -23,38 +23,38 @@ pub struct Session {
     pub client: Client,
     pub leash: Leash,
     pub speaker: Speaker,
-    /// Wakes who stops the command.
+    /// Wakes the thread that stops the command.
     pub wake: PipeWriter,
     state: Mutex<State>,
-    /// Held while something is written.
+    /// Held during a write to etcd.
     writing: Mutex<()>,
-    /// Whether people were warned of an old etcd.
+    /// Whether the version of etcd was checked.
     warning: Once,
 }
 
-/// What this process has in etcd.
+/// What this process holds in etcd.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
     /// 0 if there is none.
     pub lease: i64,
-    /// The revision in which the own keys were created: the place in the queue, and the fence. 0 if it is not known.
+    /// The create revision of the own keys: the place in the queue, and the fence. 0 if it is not known.
     pub revision: i64,
-    /// When the locks were obtained, if they were.
+    /// When the locks were acquired, if they were.
     pub held_since: Option<Duration>,
-    /// Whether nothing may be written any more.
+    /// Nothing may be written any more.
     is_over: bool,
 }
 
-/// Why a session goes on no longer.
+/// Why a session ends.
 #[derive(Debug)]
 pub enum Stop {
-    /// Nobody wants it any more.
+    /// The front has ended it.
     Over,
     Fault(Fault),
 }
 
 impl Stop {
-    /// Whether it is that a lease has ended.
+    /// Whether the lease has ended.
     pub fn is_end_of_lease(&self) -> bool {
         matches!(self, Self::Fault(Fault::Refused { message, .. }) if message.contains("requested lease not found"))
     }
@@ -80,7 +80,7 @@ impl Session {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what writes to etcd, unless the session is over: what is released stays so.
+    /// Does work that writes to etcd, unless the session is over: nothing is written after the release.
     pub fn write<T>(&self, work: impl FnOnce(&mut State) -> Result<T, Fault>) -> Result<T, Stop> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
@@ -88,7 +88,7 @@ impl Session {
             return Err(Stop::Over);
         }
         let done = work(&mut state)?;
-        // Not while it waits for etcd: renewals look at it.
+        // The state is not locked during the wait for etcd: renewals read it.
         let mut now = self.lock();
         *now = State { is_over: now.is_over, ..state };
         Ok(done)
@@ -98,7 +98,7 @@ impl Session {
         self.lock().is_over
     }
 
-    /// Warns once of an etcd that is too old. It is asked at a time when nobody waits for the answer.
+    /// Warns once if etcd is too old. Called when nothing else waits for an answer.
     pub fn warn(&self) {
         self.warning.call_once(|| {
             if let Some(warning) = versions::warning(&self.client).filter(|_| !self.asked.is_quiet) {
@@ -107,11 +107,11 @@ impl Session {
         });
     }
 
-    /// Gets a lease, with which a place in the queue begins.
+    /// Gets a lease for a new place in the queues.
     pub fn grant(&self, until: Duration) -> Result<(), Stop> {
         self.write(|state| {
             if state.lease != 0 {
-                // An earlier lease has ended, under which nothing was run: nobody has to wait for that.
+                // An earlier lease has ended, and no command ran under it: nobody has to wait for its records.
                 let old: Vec<_> = self.record_keys(state.lease).iter().map(|key| txn::delete(key)).collect();
                 self.client.call("/v3/kv/txn", &json!({ "success": old }), until)?;
             }
@@ -137,13 +137,13 @@ impl Session {
         self.asked.locks.iter().map(|(name, _)| self.asked.keys.record(name, lease)).collect()
     }
 
-    /// Whether the own keys are those of the beginning.
+    /// Compares whether the own keys are still the ones that were created.
     pub fn are_own(&self, state: State) -> Vec<Value> {
         self.places(state.lease).iter().map(|key| txn::created_in(key, state.revision)).collect()
     }
 
-    /// Prolongs the lease once. The deadline moves only if a read after it, which a majority confirms, still finds the
-    /// own keys, in the same term as the renewal: a leader that was deposed without knowing cannot move it.
+    /// Renews the lease once. The renewal counts, and moves the deadline, only if a linearizable read after it finds the own
+    /// keys in the same term: a leader that was deposed without knowing cannot move the deadline.
     pub fn renew(&self, last_term: i64) -> Renewal {
         let state = self.state();
         if state.lease == 0 || state.revision == 0 {
@@ -174,7 +174,7 @@ impl Session {
         Renewal::Counted(term(&found))
     }
 
-    /// Notes that the lock is lost, and has the command stopped.
+    /// Records that the lock is lost, and has the command stopped.
     pub fn lose(&self, reason: Reason) {
         let state = self.lock();
         if state.held_since.is_some() && !state.is_over {
@@ -183,7 +183,7 @@ impl Session {
         }
     }
 
-    /// Notes that the locks are held from now on.
+    /// Records that the locks are held from now on.
     pub fn hold(&self) -> Result<State, Stop> {
         self.write(|state| {
             state.held_since = Some(sys::now());
@@ -191,8 +191,8 @@ impl Session {
         })
     }
 
-    /// Deletes what this process has in etcd. If the locks are to be held longer, and were of use, a lease that nobody renews
-    /// has the keys.
+    /// Deletes what this process holds in etcd. With `--min-hold`, if the command ran, a lease that nobody renews keeps the
+    /// places for the rest of the time.
     pub fn release(&self, was_used: bool) {
         self.lock().is_over = true;
         let _nothing_is_written = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,7 +208,7 @@ impl Session {
             let deletions: Vec<_> = keys.map(|key| txn::delete(&key)).collect();
             let deleted = self.client.call("/v3/kv/txn", &json!({ "success": deletions }), until);
             if deleted.is_err() {
-                return; // the lease ends by itself
+                return; // the lease will expire
             }
         }
         self.speaker.say(&Said::Released);
@@ -216,7 +216,7 @@ impl Session {
         let _ = self.client.call("/v3/lease/revoke", &revoke, sys::now() + MIN_RELEASE);
     }
 
-    /// Has another lease keep the places; whether it does.
+    /// Moves the places to another lease. Returns whether that is done.
     fn leave_until(&self, state: State, left: Duration, until: Duration) -> bool {
         let ttl = json!({ "TTL": seconds(left).to_string() });
         let Ok(answer) = self.client.call("/v3/lease/grant", &ttl, until) else { return false };
@@ -233,14 +233,14 @@ impl Session {
     }
 }
 
-/// What became of a renewal.
+/// The outcome of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// There is nothing to renew so far.
+    /// There is nothing to renew yet.
     NotYet,
     /// It counts, in this term.
     Counted(i64),
-    /// It does not, since the leader may have changed: it is repeated at once.
+    /// It does not count, since the leader may have changed. It is repeated at once.
     Doubtful(i64),
     /// There was no answer.
     Failed,

@@ -1,4 +1,4 @@
-//! Waits in etcd for the end of keys.
+//! Waits for the deletion of keys.
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -8,26 +8,25 @@ use serde_json::{Value, json};
 use crate::client::Client;
 use crate::record::{Pair, base64};
 
-/// What a watch has seen.
+/// What a watch saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// This key is deleted.
+    /// This key was deleted.
     Deleted(Vec<u8>),
-    /// The time is over, or the stream has ended for whatever reason: look again.
+    /// The stream has ended, by its time limit or otherwise: look again.
     Ended,
 }
 
-/// A stream of what happens to some keys.
+/// A stream with the deletions of some keys.
 pub struct Watch<'a> {
     client: &'a Client,
     answers: Box<dyn BufRead>,
-    /// What was read and is not returned yet.
+    /// Deletions that were read and not returned yet.
     deleted: Vec<Vec<u8>>,
 }
 
 impl<'a> Watch<'a> {
-    /// Watches these keys, no longer than `limit`. `revision` is the first that was not seen yet. `None` if etcd does not
-    /// answer.
+    /// Watches these keys for `limit` at most, from `revision` on. `None` if etcd does not answer.
     pub fn open(client: &'a Client, keys: &[Vec<u8>], revision: i64, limit: Duration) -> Option<Self> {
         let requests = keys.iter().map(|key| {
             let create =
@@ -38,7 +37,7 @@ impl<'a> Watch<'a> {
         Some(Self { client, answers: Box::new(answers), deleted: Vec::new() })
     }
 
-    /// Waits for the end of one of the keys.
+    /// Waits for the deletion of one of the keys.
     pub fn next(&mut self) -> Watched {
         let mut line = String::new();
         loop {
