@@ -192,6 +192,14 @@ impl Cluster {
         self.nodes[node].process = None; // its drop kills it
     }
 
+    /// Starts a node again, with one more argument.
+    pub fn restart_with(&mut self, node: usize, argument: &str) {
+        self.kill(node);
+        self.nodes[node].arguments.push(argument.to_owned());
+        self.launch(node);
+        eventually("etcd answers", || self.ctl(&["endpoint", "health"]).is_some());
+    }
+
     /// The node that leads.
     pub fn leader(&self) -> usize {
         let mut leader = None;

@@ -238,6 +238,24 @@ fn an_etcd_that_starts_again_with_its_data_has_the_lock_and_the_queue() {
 }
 
 #[test]
+fn without_space_new_requests_are_refused_and_held_locks_go_on() {
+    let Some(mut etcd) = Cluster::alone(1) else { return };
+    etcd.restart_with(0, "--quota-backend-bytes=200000");
+    let mut holder = typed(&etcd, "run --ttl 3s --write", "full").hold();
+    let mut next = next(&etcd, "full");
+    waiters(&etcd, "full", 1);
+    let value = "x".repeat(50_000);
+    eventually("etcd is full", || etcd.ctl(&["put", "/filler", &value]).is_none());
+    let refused = typed(&etcd, "run --write", "other").command(["true"]).end();
+    refused.code(125).stderr("etcd refused: etcdserver: mvcc: database space exceeded");
+    thread::sleep(Duration::from_secs(4)); // longer than an unrenewed lease lasts
+    holder.prove_held();
+    assert_eq!(holder.release(), 0);
+    assert_eq!(next.code(), 0);
+    assert_eq!(etcd.keys("/gtlock/"), "");
+}
+
+#[test]
 fn a_waiter_whose_second_process_is_killed_queues_again() {
     let Some(etcd) = shared() else { return };
     let holder = typed(etcd, "run --write", "again").hold();
