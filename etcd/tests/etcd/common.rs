@@ -237,17 +237,23 @@ impl Running {
         kill(self.pid(), signal).expect("it is there");
     }
 
+    /// The processes that it has started: the keeper, and the command.
+    #[track_caller]
+    pub fn children(&self) -> Vec<Pid> {
+        let pid = self.gtlock.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
+        let pids = children.split_ascii_whitespace().map(|child| child.parse().expect("a process ID"));
+        pids.map(Pid::from_raw).collect()
+    }
+
     /// Its second process.
     #[track_caller]
     pub fn keeper(&self) -> Pid {
-        let pid = self.gtlock.id();
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("it lives");
-        let is_gtlock = |child: &&str| {
+        let is_gtlock = |child: &Pid| {
             let exe = fs::read_link(format!("/proc/{child}/exe"));
             exe.is_ok_and(|exe| exe.file_name() == Some("gtlock-etcd".as_ref()))
         };
-        let keeper = children.split_ascii_whitespace().find(is_gtlock).expect("it has one");
-        Pid::from_raw(keeper.parse().expect("a process ID"))
+        self.children().into_iter().find(is_gtlock).expect("it has one")
     }
 }
 
