@@ -156,12 +156,13 @@ impl<'a> Queue<'a> {
                         return self.go(&orphans, watch);
                     }
                 }
-                Some(Watched::Ended) | None => {
+                Some(Watched::Ended) => {
                     watch = None;
                     if self.session.is_over() {
                         return Err(Stop::Over);
                     }
                 }
+                None => self.sleep(PAUSE)?,
             }
         }
     }
