@@ -261,10 +261,6 @@ impl Tether for Lead<'_> {
         let Some(command) = self.leash.command() else { return NAP };
         keeper::attend(self.leash, self.tree, command).saturating_sub(sys::now()).min(NAP)
     }
-
-    fn is_lost(&self) -> bool {
-        self.leash.is_lost()
-    }
 }
 
 /// A name, safe to print.

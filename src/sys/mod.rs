@@ -180,9 +180,6 @@ pub trait Tether: Debug {
 
     /// Stops the command if that is due. Returns when to call it again.
     fn attend(&self) -> Duration;
-
-    /// Whether the lock is lost. The command is then being ended; that it stops (SIGSTOP) is part of this.
-    fn is_lost(&self) -> bool;
 }
 
 /// How long a command may run, and how it is ended then.

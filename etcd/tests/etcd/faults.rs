@@ -3,11 +3,13 @@
 //! Each command writes the time, by the clock of the machine. The last time of the first command must be before the first
 //! time of the second: then they never ran at once.
 
+use std::fs;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::cluster::{Cluster, shared};
 use crate::common::{Running, TIME, eventually, last_beat, scratch, typed, waiters};
@@ -235,6 +237,25 @@ fn an_etcd_that_starts_again_with_its_data_has_the_lock_and_the_queue() {
     holder.prove_held();
     assert_eq!(holder.release(), 0);
     assert_eq!(next.code(), 0);
+}
+
+#[test]
+fn a_command_that_is_stopped_alone_stops_nothing_else() {
+    let Some(etcd) = shared() else { return };
+    let mut holder = typed(etcd, "run --write", "alone-stopped").hold();
+    let keeper = holder.keeper();
+    let command = holder.children().into_iter().find(|&child| child != keeper).expect("it has one");
+    let state = |process: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it lives");
+        stat.rsplit_once(") ").expect("a name before it").1.chars().next()
+    };
+    kill(command, Signal::SIGSTOP).expect("it lives");
+    eventually("the command is stopped", || state(command) == Some('T'));
+    thread::sleep(Duration::from_millis(200)); // in which gtlock would stop too
+    kill(command, Signal::SIGCONT).expect("it lives");
+    holder.prove_held();
+    assert_ne!(state(holder.pid()), Some('T'));
+    assert_eq!(holder.release(), 0);
 }
 
 #[test]

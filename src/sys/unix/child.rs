@@ -36,7 +36,6 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
     while let Some(signal) = signals.next(AT_ONCE) {
         child.pass_on(&signal, false);
     }
-    let is_lost = || launch.tether.is_some_and(Tether::is_lost);
     loop {
         // Before a look at the command: one that is continued must not be found stopped.
         while let Some(signal) = signals.next(AT_ONCE) {
@@ -56,9 +55,9 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
                 });
             }
             // A shell that waits for this process is to see what it would see of the command. What continues this
-            // process continues the command. Not where there is a limit: while this process is stopped, nobody ends
-            // the command.
-            Some(Change::Stopped(signal)) if launch.limit.is_none() && !is_lost() => {
+            // process continues the command. Not where there is a limit, or a lock that expires: while this process
+            // is stopped, it does not end the command.
+            Some(Change::Stopped(signal)) if launch.limit.is_none() && launch.tether.is_none() => {
                 let _ = send(getpid(), signal);
             }
             Some(Change::Stopped(_)) => {}
