@@ -5,8 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 /// A transaction has five operations for each name, and etcd takes 128 by default.
-const MANY_NAMES: &str = "these are too many names for one transaction: lock fewer (etcd takes 25), or start etcd with a larger \
-                          --max-txn-ops";
+const MANY_NAMES: &str = "too many names for one transaction: lock fewer (etcd takes 25), or start etcd with a larger --max-txn-ops";
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -98,7 +98,8 @@ impl Session {
         self.lock().is_over
     }
 
-    /// Warns once if etcd is too old. Called when nothing else waits for an answer.
+    /// Warns once if etcd is too old. Called when nothing else waits for an answer; in a wait, it also opens the connection on
+    /// which the lock is asked for at the hand-off, so it asks with `-q` too.
     pub fn warn(&self) {
         self.warning.call_once(|| {
             if let Some(warning) = versions::warning(&self.client).filter(|_| !self.asked.is_quiet) {

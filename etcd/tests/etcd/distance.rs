@@ -1,4 +1,4 @@
-//! An etcd that is far away or busy, so that every answer takes its time; and what is no etcd at all.
+//! An etcd that answers slowly, a server that is not etcd, and a request that is too large for etcd.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -58,7 +58,19 @@ fn what_answers_and_is_no_etcd_is_passed_by() {
     assert_eq!(etcd.keys("/gtlock/q/no-etcd/"), "");
 }
 
-/// Where something answers everything with this, and is no etcd.
+#[test]
+fn more_names_than_etcd_takes_at_once_are_refused_with_the_remedy() {
+    let Some(etcd) = shared() else { return };
+    for (count, code, says) in [(25, 0, ""), (26, 125, "too many names for one transaction: lock fewer")] {
+        let mut many = typed(etcd, "run --write", "many");
+        for name in 1..count {
+            many = many.and("--write", format!("many-{name}"));
+        }
+        many.command(["true"]).end().code(code).stderr(says);
+    }
+}
+
+/// The address of a server that answers every request with this text.
 fn no_etcd(says: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound").to_string();
@@ -104,16 +116,4 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
         }
     }
     let _ = to.shutdown(Shutdown::Both);
-}
-
-#[test]
-fn more_names_than_etcd_takes_at_once_are_refused_with_the_remedy() {
-    let Some(etcd) = shared() else { return };
-    for (count, code, says) in [(25, 0, ""), (26, 125, "too many names for one transaction: lock fewer")] {
-        let mut many = typed(etcd, "run --write", "many");
-        for name in 1..count {
-            many = many.and("--write", format!("many-{name}"));
-        }
-        many.command(["true"]).end().code(code).stderr(says);
-    }
 }
