@@ -1,33 +1,109 @@
-//! Checks one thing before a long build ends in a linker's riddle: that a static C library is there,
-//! where gtlock is linked statically. Writes nothing.
+//! How the program is linked, where that is Linux. Writes nothing but a probe of the linker, in `OUT_DIR`.
+//!
+//! - Says that a static C library is missing, before a long build ends in a linker's riddle.
+//! - A release that is linked statically gets a fixed address, so that a start need not relocate it: that would touch,
+//!   and copy for each process, every page with a pointer in it.
+//! - A release has what a plain run executes side by side (`.ci/layout`).
+//!
+//! The last two are for speed, and left out where the linker does not know them.
 
 use std::env;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const LAYOUT: &str = "src/sys/unix/layout.ld";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={LAYOUT}");
     println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
-    let cfg = |name: &str| env::var(format!("CARGO_CFG_{name}")).unwrap_or_default();
-    let is_static = cfg("TARGET_FEATURE").split(',').any(|feature| feature == "crt-static");
-    if !is_static || cfg("TARGET_OS") != "linux" || cfg("TARGET_ENV") != "gnu" {
+    if of_target("OS") != "linux" {
         return;
     }
-    let compiler = env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned());
-    let Ok(asked) = Command::new(&compiler).arg("-print-file-name=libc.a").output() else {
-        return; // rustc says itself, and clearly, that there is no linker
-    };
-    // A compiler that does not find the file prints the bare name; a linker that does not know the
-    // question prints nothing, and is left to answer for itself.
-    let found = String::from_utf8_lossy(&asked.stdout);
-    let found = Path::new(found.trim());
-    if found.is_absolute() {
-        println!("cargo::rerun-if-changed={}", found.display());
-    } else if found == Path::new("libc.a") {
-        println!(
-            "cargo::error=gtlock is linked statically, and {compiler} finds no static C library (libc.a): \
-             install it (Debian and Ubuntu: libc6-dev, Fedora: glibc-static), \
-             or link dynamically: RUSTFLAGS='-C target-feature=-crt-static' cargo ..."
-        );
+    let is_static = of_target("FEATURE").split(',').any(|feature| feature == "crt-static");
+    let linker = Linker::of_target();
+    if is_static && of_target("ENV") == "gnu" && !linker.finds_static_libc() {
+        return;
+    }
+    if env::var("OPT_LEVEL").is_ok_and(|level| level == "0") {
+        return;
+    }
+    // rustc asks for -static-pie, and of these three the last one counts. With musl, rustc names the object that starts
+    // the program, which belongs to what it asked for: .ci/release asks rustc instead.
+    if is_static && of_target("ENV") == "gnu" && linker.takes(&["-static-pie", "-static", "-no-pie"]) {
+        link_with(&["-static", "-no-pie"]);
+    }
+    let layout = format!("-Wl,-T,{}", Path::new(&variable("CARGO_MANIFEST_DIR")).join(LAYOUT).display());
+    if linker.takes(&[&layout]) {
+        link_with(&[&layout]);
+    }
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_default()
+}
+
+/// What cargo says of the target.
+fn of_target(what: &str) -> String {
+    variable(&format!("CARGO_CFG_TARGET_{what}"))
+}
+
+/// Links the program with these arguments, and not the tests.
+fn link_with(arguments: &[&str]) {
+    for argument in arguments {
+        println!("cargo::rustc-link-arg-bin=gtlock={argument}");
+    }
+}
+
+/// What rustc links with: a C compiler.
+struct Linker {
+    compiler: String,
+    /// What the user tells it.
+    arguments: Vec<String>,
+}
+
+impl Linker {
+    fn of_target() -> Self {
+        let flags = variable("CARGO_ENCODED_RUSTFLAGS");
+        let arguments =
+            flags.split('\x1f').filter_map(|flag| flag.trim_start_matches("-C").strip_prefix("link-arg="));
+        Self {
+            compiler: env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned()),
+            arguments: arguments.map(str::to_owned).collect(),
+        }
+    }
+
+    fn finds_static_libc(&self) -> bool {
+        let compiler = &self.compiler;
+        let Ok(asked) = Command::new(compiler).arg("-print-file-name=libc.a").output() else {
+            return false; // rustc says itself, and clearly, that there is no linker
+        };
+        // A compiler that does not find the file prints the bare name; a linker that does not know the
+        // question prints nothing, and is left to answer for itself.
+        let found = String::from_utf8_lossy(&asked.stdout);
+        let found = Path::new(found.trim());
+        if found.is_absolute() {
+            println!("cargo::rerun-if-changed={}", found.display());
+        } else if found == Path::new("libc.a") {
+            println!(
+                "cargo::error=gtlock is linked statically, and {compiler} finds no static C library (libc.a): \
+                 install it (Debian and Ubuntu: libc6-dev, Fedora: glibc-static), \
+                 or link dynamically: RUSTFLAGS='-C target-feature=-crt-static' cargo ..."
+            );
+            return false;
+        }
+        true
+    }
+
+    /// Whether it links a program with these arguments.
+    fn takes(&self, arguments: &[&str]) -> bool {
+        let out = PathBuf::from(variable("OUT_DIR"));
+        let source = out.join("probe.c");
+        if std::fs::write(&source, "int main(void) { return 0; }\n").is_err() {
+            return false;
+        }
+        let mut command = Command::new(&self.compiler);
+        command.args(&self.arguments).args(arguments).arg(source).arg("-o").arg(out.join("probe"));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|ended| ended.success())
     }
 }

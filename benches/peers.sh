@@ -51,6 +51,8 @@ builds=(host)
 musl=$(rustc -vV | sed -n 's/^host: //p')
 musl=${musl/%-gnu/-musl}
 if [ -d "$(rustc --print sysroot)/lib/rustlib/$musl/lib" ]; then
+  triple=${musl^^}
+  export "CARGO_TARGET_${triple//-/_}_RUSTFLAGS=-C relocation-model=static" # as in .ci/release
   make musl --target "$musl"
   builds+=(musl)
 else
