@@ -12,8 +12,6 @@ use crate::common::{
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
-#[cfg(target_os = "linux")]
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, getpgrp};
 use predicates::prelude::*;
 
@@ -390,27 +388,25 @@ fn the_lock_is_held_while_the_command_handles_a_signal_and_goes_on() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_command_that_stops_itself_stops_gtlock_and_what_continues_gtlock_continues_it() {
+fn a_command_that_is_stopped_and_continued_alone_leaves_gtlock_running() {
     let (_dir, data) = data();
-    let mut gtlock = gtlock_process();
-    gtlock.args(["run", "--write"]).arg(&data).args([
-        "--",
-        "sh",
-        "-c",
-        "kill -STOP $$; kill -STOP $$; exec cat",
-    ]);
-    let mut gtlock = gtlock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
-    let pid = Pid::from_raw(gtlock.id().try_into().expect("a process ID"));
-    for _ in 0..2 {
-        eventually("gtlock is stopped", || {
-            waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG)
-                == Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP))
-        });
-        assert_held(&data);
-        kill(pid, Signal::SIGCONT).expect("it is there");
-    }
-    drop(gtlock.stdin.take());
-    assert!(end_of(&mut gtlock).success());
+    let listener = Listener::under(&data);
+    let status = |pid: u32, field: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+        let value = status.lines().find_map(|line| line.strip_prefix(field)).expect("it has the field");
+        value.trim().to_owned()
+    };
+    let (gtlock, command) = (listener.gtlock.id(), listener.command.as_raw().unsigned_abs());
+    kill(listener.command, Signal::SIGSTOP).expect("it is there");
+    eventually("the command is stopped", || status(command, "State:").starts_with('T'));
+    eventually("gtlock has seen it", || {
+        let pending = u64::from_str_radix(&status(gtlock, "ShdPnd:"), 16).expect("it is hexadecimal");
+        pending & 1 << (libc::SIGCHLD - 1) == 0
+    });
+    kill(listener.command, Signal::SIGCONT).expect("it is there");
+    assert_eq!(listener.heard.line(), "CONT");
+    listener.hears(Signal::SIGUSR1);
+    listener.end();
 }
 
 #[test]

@@ -273,6 +273,25 @@ fn ctrl_z_stops_gtlock_and_its_command_and_fg_continues_both() {
 }
 
 #[test]
+fn a_command_that_stops_itself_stops_gtlock_and_fg_continues_both() {
+    let (_dir, data) = data();
+    let script = r#"set -m
+        gtlock run --write "$1" -- sh -c 'kill -TSTP $$; exec cat'
+        echo "stopped $?"
+        read -r go
+        fg >/dev/null
+        echo "ended $?""#;
+    let mut terminal = Terminal::script("bash", script, &data);
+    while terminal.screen.line() != "stopped 148" {} // bash says more than that
+    assert_held(&data);
+    terminal.types(b"go\n");
+    terminal.types(b"held\n");
+    terminal.shows("held");
+    terminal.types(CTRL_D);
+    terminal.shows("ended 0");
+}
+
+#[test]
 fn a_command_hears_of_a_hang_up_that_only_gtlock_is_told_of() {
     let (_dir, data) = data();
     // The kernel tells the leader of the session: gtlock, under `ssh -t` or in a container.

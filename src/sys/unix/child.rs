@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGTERM, siginfo_t};
+use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, siginfo_t};
 use nix::time::clock_gettime;
 use nix::unistd::{Pid, getpid};
 
@@ -55,9 +55,12 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
                 });
             }
             // A shell that waits for this process is to see what it would see of the command. What continues this
-            // process continues the command. Not where there is a limit, or a lock that expires: while this process
-            // is stopped, it does not end the command.
-            Some(Change::Stopped(signal)) if launch.limit.is_none() && launch.tether.is_none() => {
+            // process continues the command. Not SIGSTOP, which goes to one process, as does what continues it
+            // (cpulimit): this process would stay stopped, with the lock. And not where there is a limit, or a lock
+            // that expires: while this process is stopped, it does not end the command.
+            Some(Change::Stopped(signal))
+                if signal != SIGSTOP && launch.limit.is_none() && launch.tether.is_none() =>
+            {
                 let _ = send(getpid(), signal);
             }
             Some(Change::Stopped(_)) => {}
