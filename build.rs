@@ -33,9 +33,9 @@ fn main() {
     if is_static && of_target("ENV") == "gnu" && linker.takes(&["-static-pie", "-static", "-no-pie"]) {
         link_with(&["-static", "-no-pie"]);
     }
-    let layout = format!("-Wl,-T,{}", Path::new(&variable("CARGO_MANIFEST_DIR")).join(LAYOUT).display());
-    if linker.takes(&[&layout]) {
-        link_with(&[&layout]);
+    let layout = Path::new(&variable("CARGO_MANIFEST_DIR")).join(LAYOUT).display().to_string();
+    if linker.takes(&["-T", &layout]) {
+        link_with(&["-T", &layout]);
     }
 }
 
