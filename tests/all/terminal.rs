@@ -292,6 +292,27 @@ fn a_command_that_stops_itself_stops_gtlock_and_fg_continues_both() {
 }
 
 #[test]
+fn a_shell_that_suspends_itself_gives_the_terminal_back() {
+    let (_dir, data) = data();
+    let script = r#"set -m
+        PS1= gtlock run --write "$1" -- bash --norc --noediting -i
+        echo "stopped $?"
+        read -r go
+        fg >/dev/null
+        echo "ended $?""#;
+    let mut terminal = Terminal::script("bash", script, &data);
+    let waits_for = |terminal: &Terminal, line: &str| while terminal.screen.line() != line {};
+    terminal.types(b"echo ready\n");
+    waits_for(&terminal, "ready");
+    terminal.types(b"suspend\n");
+    waits_for(&terminal, "stopped 147");
+    assert_held(&data);
+    terminal.types(b"go\n");
+    terminal.types(b"exit\n");
+    waits_for(&terminal, "ended 0");
+}
+
+#[test]
 fn a_command_hears_of_a_hang_up_that_only_gtlock_is_told_of() {
     let (_dir, data) = data();
     // The kernel tells the leader of the session: gtlock, under `ssh -t` or in a container.

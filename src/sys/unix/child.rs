@@ -6,12 +6,12 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGSTOP, SIGTERM, siginfo_t};
+use nix::libc::{self, SIGCHLD, SIGCONT, SIGKILL, SIGTERM, siginfo_t};
 use nix::time::clock_gettime;
 use nix::unistd::{Pid, getpid};
 
 use super::super::{Ended, Event, Launch, Limit, OnEvent, Tether};
-use super::signals::{asks_to_end, has_reached, is_from, is_ignored, name_of, send};
+use super::signals::{asks_to_end, has_reached, is_from, is_ignored, name_of, send, stops_both};
 use super::spawn::Program;
 use super::{CLOCK, Incoming};
 
@@ -55,11 +55,10 @@ pub fn run(launch: Launch<'_>, signals: &mut Incoming, on_event: OnEvent<'_>) ->
                 });
             }
             // A shell that waits for this process is to see what it would see of the command. What continues this
-            // process continues the command. Not SIGSTOP, which goes to one process, as does what continues it
-            // (cpulimit): this process would stay stopped, with the lock. And not where there is a limit, or a lock
-            // that expires: while this process is stopped, it does not end the command.
+            // process continues the command. Not where there is a limit, or a lock that expires: while this process
+            // is stopped, it does not end the command.
             Some(Change::Stopped(signal))
-                if signal != SIGSTOP && launch.limit.is_none() && launch.tether.is_none() =>
+                if stops_both(child.pid, signal) && launch.limit.is_none() && launch.tether.is_none() =>
             {
                 let _ = send(getpid(), signal);
             }

@@ -1,12 +1,13 @@
 //! Signals: which reach the command, which end this process, and how.
 
+use std::fs::File;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc::{self, siginfo_t};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid};
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getsid, tcgetpgrp};
 
 use super::Incoming;
 
@@ -101,6 +102,19 @@ pub fn has_reached(child: Pid, signal: &siginfo_t) -> bool {
         _ => false,
     };
     to_group && sender(signal).is_none() && getpgid(Some(child)) == Ok(getpgrp())
+}
+
+/// Whether this process stops when this signal has stopped the command. SIGSTOP goes to one process, as does what
+/// continues it (cpulimit): this process would stay stopped, with the lock. But a shell that suspends itself so has the
+/// terminal, which only the shell around this process can take back.
+pub fn stops_both(child: Pid, signal: i32) -> bool {
+    signal != libc::SIGSTOP || has_terminal(child)
+}
+
+/// Whether a process has the terminal, in a process group that is not this process's.
+fn has_terminal(process: Pid) -> bool {
+    let group = getpgid(Some(process));
+    group != Ok(getpgrp()) && File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal) == group)
 }
 
 /// The process that sent a signal; `None` if it was the kernel (the terminal).
