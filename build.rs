@@ -1,9 +1,9 @@
 //! How the program is linked, where that is Linux. Writes nothing but a probe of the linker, in `OUT_DIR`.
 //!
 //! - Says that a static C library is missing, before a long build ends in a linker's riddle.
-//! - A release that is linked statically gets a fixed address, so that a start need not relocate it: that would touch,
-//!   and copy for each process, every page with a pointer in it.
-//! - A release has what a plain run executes side by side (`.ci/layout`).
+//! - An optimized program that is linked statically gets a fixed address, so that a start need not relocate it: that
+//!   would touch, and copy for each process, every page with a pointer in it.
+//! - An optimized program has what a plain run executes side by side (`.ci/layout`).
 //!
 //! The last two are for speed, and left out where the linker does not know them.
 
@@ -16,7 +16,8 @@ const LAYOUT: &str = "src/sys/unix/layout.ld";
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={LAYOUT}");
-    println!("cargo::rerun-if-env-changed=RUSTC_LINKER");
+    let target = variable("TARGET").to_uppercase().replace('-', "_");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_{target}_LINKER");
     if of_target("OS") != "linux" {
         return;
     }
@@ -64,13 +65,23 @@ struct Linker {
 
 impl Linker {
     fn of_target() -> Self {
-        let flags = variable("CARGO_ENCODED_RUSTFLAGS");
-        let arguments =
-            flags.split('\x1f').filter_map(|flag| flag.trim_start_matches("-C").strip_prefix("link-arg="));
-        Self {
+        let mut linker = Self {
             compiler: env::var("RUSTC_LINKER").unwrap_or_else(|_| "cc".to_owned()),
-            arguments: arguments.map(str::to_owned).collect(),
+            arguments: Vec::new(),
+        };
+        // "-C option", "-Coption", "--codegen option" or "--codegen=option".
+        for flag in variable("CARGO_ENCODED_RUSTFLAGS").split('\x1f') {
+            let option = flag.strip_prefix("-C").or_else(|| flag.strip_prefix("--codegen=")).unwrap_or(flag);
+            match option.split_once('=') {
+                Some(("linker", compiler)) => compiler.clone_into(&mut linker.compiler),
+                Some(("link-arg", argument)) => linker.arguments.push(argument.to_owned()),
+                Some(("link-args", arguments)) => {
+                    linker.arguments.extend(arguments.split_whitespace().map(str::to_owned));
+                }
+                _ => {}
+            }
         }
+        linker
     }
 
     fn finds_static_libc(&self) -> bool {
