@@ -50,12 +50,24 @@ impl Terminal {
         Self { keyboard, screen: Lines::of(screen), slave, leader }
     }
 
+    /// Starts a command as a job of a shell that shows how it stopped, waits for a line, and continues it.
+    fn job(command: &str, data: &Path) -> Self {
+        let script =
+            format!("set -m\n{command}\necho \"stopped $?\"; read -r go; fg >/dev/null; echo \"ended $?\"");
+        Self::script("bash", &script, data)
+    }
+
     fn types(&mut self, keys: &[u8]) {
         self.keyboard.write_all(keys).expect("the terminal is there");
     }
 
     fn shows(&self, line: &str) {
         assert_eq!(self.screen.line(), line);
+    }
+
+    /// Returns when it shows a line. Shells and their jobs say more than the tests ask for.
+    fn shows_among_others(&self, line: &str) {
+        while self.screen.line() != line {}
     }
 
     fn end(mut self) -> ExitStatus {
@@ -248,20 +260,15 @@ fn ctrl_c_ends_a_wait_without_running_the_command() {
 #[test]
 fn ctrl_z_stops_gtlock_and_its_command_and_fg_continues_both() {
     let (_dir, data) = data();
-    let script = r#"set -m
-        gtlock run --write "$1" -- sh -c 'echo "$$ $PPID"; exec cat'
-        echo "stopped $?"
-        read -r go
-        fg >/dev/null
-        echo "ended $?""#;
-    let mut terminal = Terminal::script("bash", script, &data);
+    let command = r#"gtlock run --write "$1" -- sh -c 'echo "$$ $PPID"; exec cat'"#;
+    let mut terminal = Terminal::job(command, &data);
     let (command, gtlock) = pids(&terminal.screen.line());
     let is_stopped = |pid: Pid| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
         stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('T'))
     };
     terminal.types(CTRL_Z);
-    while terminal.screen.line() != "stopped 148" {} // bash says more than that
+    terminal.shows_among_others("stopped 148");
     eventually("both are stopped", || is_stopped(command) && is_stopped(gtlock));
     assert_held(&data);
     terminal.types(b"go\n");
@@ -275,14 +282,9 @@ fn ctrl_z_stops_gtlock_and_its_command_and_fg_continues_both() {
 #[test]
 fn a_command_that_stops_itself_stops_gtlock_and_fg_continues_both() {
     let (_dir, data) = data();
-    let script = r#"set -m
-        gtlock run --write "$1" -- sh -c 'kill -TSTP $$; exec cat'
-        echo "stopped $?"
-        read -r go
-        fg >/dev/null
-        echo "ended $?""#;
-    let mut terminal = Terminal::script("bash", script, &data);
-    while terminal.screen.line() != "stopped 148" {} // bash says more than that
+    let command = r#"gtlock run --write "$1" -- sh -c 'kill -TSTP $$; exec cat'"#;
+    let mut terminal = Terminal::job(command, &data);
+    terminal.shows_among_others("stopped 148");
     assert_held(&data);
     terminal.types(b"go\n");
     terminal.types(b"held\n");
@@ -294,22 +296,16 @@ fn a_command_that_stops_itself_stops_gtlock_and_fg_continues_both() {
 #[test]
 fn a_shell_that_suspends_itself_gives_the_terminal_back() {
     let (_dir, data) = data();
-    let script = r#"set -m
-        PS1= gtlock run --write "$1" -- bash --norc --noediting -i
-        echo "stopped $?"
-        read -r go
-        fg >/dev/null
-        echo "ended $?""#;
-    let mut terminal = Terminal::script("bash", script, &data);
-    let waits_for = |terminal: &Terminal, line: &str| while terminal.screen.line() != line {};
+    let command = r#"PS1= gtlock run --write "$1" -- bash --norc --noediting -i"#;
+    let mut terminal = Terminal::job(command, &data);
     terminal.types(b"echo ready\n");
-    waits_for(&terminal, "ready");
+    terminal.shows_among_others("ready");
     terminal.types(b"suspend\n");
-    waits_for(&terminal, "stopped 147");
+    terminal.shows_among_others("stopped 147");
     assert_held(&data);
     terminal.types(b"go\n");
     terminal.types(b"exit\n");
-    waits_for(&terminal, "ended 0");
+    terminal.shows_among_others("ended 0");
 }
 
 #[test]
