@@ -5,7 +5,7 @@
 //!   would touch, and copy for each process, every page with a pointer in it.
 //! - An optimized program has what a plain run executes side by side (`.ci/layout`).
 //!
-//! The last two are for speed, and left out where the linker does not know them.
+//! The last two are for speed. They are left out if the linker does not know them.
 
 use std::env;
 use std::path::{Path, PathBuf};

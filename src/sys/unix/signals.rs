@@ -105,8 +105,8 @@ pub fn has_reached(child: Pid, signal: &siginfo_t) -> bool {
 }
 
 /// Whether this process stops when this signal has stopped the command. SIGSTOP goes to one process, as does what
-/// continues it (cpulimit): this process would stay stopped, with the lock. But a shell that suspends itself so has the
-/// terminal, which only the shell around this process can take back.
+/// continues it (cpulimit): this process would stay stopped, with the lock. But an interactive shell suspends
+/// itself with SIGSTOP too: it has the terminal, and only the shell around this process can take that back.
 pub fn stops_both(child: Pid, signal: i32) -> bool {
     signal != libc::SIGSTOP || has_terminal(child)
 }
