@@ -53,14 +53,14 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l take -d 'Take K of
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l read-fd -d 'Take a shared lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l write-fd -d 'Take an exclusive lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l unlock-fd -d 'Release the lock on descriptor N, which the caller has open' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255) [default: 75]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends [default: 10s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l label -d 'Show TEXT to others instead of the command: in refusals, waits and gtlock status' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand run" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
@@ -79,14 +79,14 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l take -d 'Take K of
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l read-fd -d 'Take a shared lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l write-fd -d 'Take an exclusive lock on descriptor N, which the caller has open' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l unlock-fd -d 'Release the lock on descriptor N, which the caller has open' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255) [default: 75]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends [default: 10s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l label -d 'Show TEXT to others instead of the command: in refusals, waits and gtlock status' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand try" -l direct -d 'Lock the named files or directories themselves, as flock(1) does'
@@ -99,14 +99,14 @@ complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l backup -d 'Keep
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l timeout -d 'Wait at most this long for all the locks together: 5s, \'1m 30s\', or seconds like 2.5; 0 waits for ever' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l retry-delay -d 'Poll at this interval instead of waiting in the kernel [10ms if no TIME is given]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-waiters -d 'Do not wait if K others wait for the lock already' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l at -d 'Take the locks from etcd, which several machines share: etcd://HOST:PORT[,HOST:PORT]...[/PREFIX]' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l lock-dir -d 'Keep the lock files in DIR instead of .gastown/locks beside the data' -r -f -a "(__fish_complete_directories)"
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l ttl -d 'With --at: how long the locks last after this machine has died [default: 15s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l grace -d 'With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l min-hold -d 'Keep the locks for at least TIME, even if the command ends sooner' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255)' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -s E -l conflict-exit-code -d 'Exit with status N if the lock was not obtained (0 to 255) [default: 75]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l max-hold -d 'End the command when it has held the locks for TIME, and exit with status 124' -r -f
-complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends' -r -f
+complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l kill-after -d 'The time from SIGTERM to SIGKILL for a command that --max-hold ends [default: 10s]' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l log -d 'Append a line of JSON to FILE for each lock, for gtlock report' -r -F
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l label -d 'Show TEXT to others instead of the command: in refusals, waits and gtlock status' -r -f
 complete -c gtlock -n "__fish_gtlock_using_subcommand update" -l no-sync -d 'Do not wait until the new content is on the disk: a crash of the system may leave FILE old, or empty'

@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use self::clean::CleanArgs;
-pub use self::cluster::{AT_VARIABLE, At, AtArgs, ClusterArgs, DEFAULT_TTL};
+pub use self::cluster::{AT_VARIABLE, At, AtArgs, DEFAULT_TTL};
 pub use self::common::CommonArgs;
 pub use self::lock::LockArgs;
 pub use self::report::{LOG_VARIABLE, ReportArgs};
@@ -88,8 +88,8 @@ impl Action {
     fn contradiction(&self) -> Option<&'static str> {
         match self {
             Self::Run(RunArgs { lock, wait, .. }) => {
-                let cluster = lock.common.cluster.at.cluster().is_some();
-                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files(), cluster))
+                let in_cluster = lock.at.cluster().is_some();
+                lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files(), in_cluster))
             }
             Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
             Self::Update(update) => update.contradiction(),
@@ -103,10 +103,11 @@ impl Action {
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         match self {
-            Self::Run(RunArgs { lock: LockArgs { common, .. }, .. })
-            | Self::Try(TryArgs { lock: LockArgs { common, .. }, .. })
-            | Self::Update(UpdateArgs { common, .. }) => common.cluster.at.cluster(),
-            Self::Status(StatusArgs { at, .. }) | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
+            Self::Run(RunArgs { lock: LockArgs { at, .. }, .. })
+            | Self::Try(TryArgs { lock: LockArgs { at, .. }, .. })
+            | Self::Update(UpdateArgs { at, .. })
+            | Self::Status(StatusArgs { at, .. })
+            | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
             Self::Report(_) => None,
         }
     }

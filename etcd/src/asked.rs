@@ -40,12 +40,12 @@ pub struct Asked {
 
 impl Asked {
     pub fn new(
+        at: At,
         locks: impl IntoIterator<Item = (OsString, Mode)>,
         wait: Wait,
         args: &CommonArgs,
         command: &[OsString],
     ) -> Result<Self> {
-        let at = At::parse(args.cluster.at.cluster().unwrap_or_default())?;
         let mut each: Vec<(OsString, Mode)> = Vec::new();
         for (name, mode) in locks {
             if name.is_empty() {
@@ -71,9 +71,9 @@ impl Asked {
             locks: each,
             wait,
             has_command: !command.is_empty(),
-            ttl: args.cluster.ttl(),
-            grace: args.cluster.grace(),
-            min_hold: args.cluster.min_hold,
+            ttl: args.ttl(),
+            grace: args.grace(),
+            min_hold: args.min_hold,
             is_verbose: args.verbose,
             is_quiet: args.quiet,
             is_logged: false,

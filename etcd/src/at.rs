@@ -5,6 +5,8 @@ use anyhow::{Result, bail};
 /// Which cluster keeps the locks, and under which prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct At {
+    /// As it was typed, without slashes at its end.
+    pub url: String,
     /// Each as `HOST:PORT`.
     pub endpoints: Vec<String>,
     pub is_encrypted: bool,
@@ -40,7 +42,8 @@ impl At {
             "" => DEFAULT_PREFIX,
             prefix => prefix,
         };
-        Ok(Self { endpoints, is_encrypted, prefix: prefix.to_owned() })
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { url, endpoints, is_encrypted, prefix: prefix.to_owned() })
     }
 }
 

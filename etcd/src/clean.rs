@@ -23,9 +23,8 @@ use crate::{sys, txn};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Waits until none of their commands can still run, then removes the records.
-pub fn clean(args: &CleanArgs) -> Result<Exit> {
-    let at = At::parse(args.at.cluster().unwrap_or_default())?;
-    let (client, keys) = (Client::new(&at, DEFAULT_TTL)?, Keys::below(&at.prefix));
+pub fn clean(at: &At, args: &CleanArgs) -> Result<Exit> {
+    let (client, keys) = (Client::new(at, DEFAULT_TTL)?, Keys::below(&at.prefix));
     let found = find(&client, &keys)?;
     let held = found.iter().filter(|entry| entry.state == State::Held).count();
     let unclean: Vec<_> = found.into_iter().filter(|entry| entry.state == State::Unclean).collect();

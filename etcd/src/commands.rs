@@ -4,44 +4,45 @@ use std::ffi::OsString;
 use std::io;
 
 use anyhow::Result;
-use gtlock::cli::{CommonArgs, LockArgs, RunArgs, TryArgs, UpdateArgs};
+use gtlock::cli::{LockArgs, RunArgs, TryArgs, UpdateArgs};
 use gtlock::cmd::update;
 use gtlock::exit::Exit;
 use gtlock::lock::{Mode, Wait};
-use gtlock::running::{Incoming, Limit, Streams};
+use gtlock::running::{Incoming, Streams};
 
 use crate::asked::Asked;
+use crate::at::At;
 use crate::front::{Answer, Execution, Front};
 use crate::history::History;
 use crate::leash::Reason;
 
 /// Runs a command under locks.
-pub fn run(args: &RunArgs) -> Result<Exit> {
-    under(&args.lock, args.wait.timeout, &args.command)
+pub fn run(at: At, args: &RunArgs) -> Result<Exit> {
+    under(at, &args.lock, args.wait.timeout, &args.command)
 }
 
 /// Runs a command if the locks are free now; without a command, tests whether they are.
-pub fn try_run(args: &TryArgs) -> Result<Exit> {
-    under(&args.lock, Wait::Never, &args.command)
+pub fn try_run(at: At, args: &TryArgs) -> Result<Exit> {
+    under(at, &args.lock, Wait::Never, &args.command)
 }
 
-fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
+fn under(at: At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
     let names = |files: &[std::path::PathBuf], mode| {
         files.iter().map(|file| (file.clone().into_os_string(), mode)).collect::<Vec<_>>()
     };
     let locks = [names(&args.write, Mode::Exclusive), names(&args.read, Mode::Shared)].concat();
-    let mut asked = Asked::new(locks, wait, &args.common, command)?;
+    let mut asked = Asked::new(at, locks, wait, &args.common, command)?;
     let mut history = History::new(&args.common, command, &mut asked);
     let (mut front, answer) = Front::obtain(&asked, &mut history)?;
     let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
-        Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
+        Answer::Refused => return Ok(args.common.refused()),
     };
     let mut signals = Incoming::hold()?;
-    let execution = Execution { command, close: args.close, limit: limit(&args.common) };
+    let execution = Execution { command, close: args.special.close, limit: args.common.limit() };
     let ended = front.execute(&held, &execution, Streams::default(), &mut signals);
-    let is_left = front.release(&ended, args.close);
+    let is_left = front.release(&ended, args.special.close);
     history.let_go(&ended, front.is_lost(), is_left);
     signals.let_through();
     let exit = front.conclude(ended, command);
@@ -49,24 +50,19 @@ fn under(args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
     exit
 }
 
-/// How long a command may hold the locks.
-pub fn limit(args: &CommonArgs) -> Option<Limit> {
-    args.max_hold.map(|max| Limit { max, grace: args.kill_after })
-}
-
 /// Rewrites a file of this machine, under the lock in etcd of that name.
-pub fn update(args: &UpdateArgs) -> Result<Exit> {
+pub fn update(at: At, args: &UpdateArgs) -> Result<Exit> {
     update::check(args)?;
     let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
-    let mut asked = Asked::new(locks, args.wait.timeout, &args.common, &args.filter)?;
+    let mut asked = Asked::new(at, locks, args.wait.timeout, &args.common, &args.filter)?;
     let mut history = History::new(&args.common, &args.filter, &mut asked);
     let (mut front, answer) = Front::obtain(&asked, &mut history)?;
     let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
-        Answer::Refused => return Ok(Exit::Refused(args.common.conflict_exit_code)),
+        Answer::Refused => return Ok(args.common.refused()),
     };
-    let execution = Execution { command: &args.filter, close: false, limit: limit(&args.common) };
+    let execution = Execution { command: &args.filter, close: false, limit: args.common.limit() };
     let mut signals = None;
     let leash = front.leash;
     let mut filter = |streams, signals: &mut Incoming| front.execute(&held, &execution, streams, signals);

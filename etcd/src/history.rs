@@ -29,8 +29,7 @@ impl<'a> History<'a> {
     pub fn new(args: &'a CommonArgs, command: &'a [OsString], asked: &mut Asked) -> Self {
         let journal = Journal::new(args, command);
         asked.is_logged = journal.is_kept();
-        let url = args.cluster.at.cluster().unwrap_or_default().trim_end_matches('/').to_owned();
-        Self { journal, url, locks: asked.locks.clone(), behind: Vec::new() }
+        Self { journal, url: asked.at.url.clone(), locks: asked.locks.clone(), behind: Vec::new() }
     }
 
     /// Records who holds a lock that the request waits for.

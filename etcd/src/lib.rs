@@ -39,6 +39,8 @@ use gtlock::cli::{Action, Cli};
 use gtlock::cmd::{report, usage};
 use gtlock::exit::Exit;
 
+use crate::at::At;
+
 /// Does what the command line asks for.
 #[must_use]
 pub fn obey(words: &[OsString]) -> Exit {
@@ -47,17 +49,17 @@ pub fn obey(words: &[OsString]) -> Exit {
         Err(e) if e.use_stderr() => return usage::refuse(&e, words),
         Err(help) => return report::printed(help.print()),
     };
-    if cli.action.cluster().is_none() {
+    let Some(url) = cli.action.cluster() else {
         report::say("gtlock-etcd takes locks from etcd: give --at URL, or use gtlock");
         return Exit::Failure;
-    }
-    let done = match cli.action {
-        Action::Run(args) => commands::run(&args),
-        Action::Try(args) => commands::try_run(&args),
-        Action::Update(args) => commands::update(&args),
-        Action::Status(args) => status::status(&args),
-        Action::Clean(args) => clean::clean(&args),
-        Action::Report(_) => unreachable!("report has no --at"),
     };
+    let done = At::parse(url).and_then(|at| match cli.action {
+        Action::Run(args) => commands::run(at, &args),
+        Action::Try(args) => commands::try_run(at, &args),
+        Action::Update(args) => commands::update(at, &args),
+        Action::Status(args) => status::status(&at, &args),
+        Action::Clean(args) => clean::clean(&at, &args),
+        Action::Report(_) => unreachable!("report has no --at"),
+    });
     done.unwrap_or_else(|e| report::failed(&e))
 }

@@ -26,10 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub type Locks = BTreeMap<OsString, Vec<Entry>>;
 
 /// Shows the locks.
-pub fn status(args: &StatusArgs) -> Result<Exit> {
-    let at = At::parse(args.at.cluster().unwrap_or_default())?;
+pub fn status(at: &At, args: &StatusArgs) -> Result<Exit> {
     let mut locks: Locks = BTreeMap::new();
-    for entry in find(&Client::new(&at, DEFAULT_TTL)?, &Keys::below(&at.prefix))? {
+    for entry in find(&Client::new(at, DEFAULT_TTL)?, &Keys::below(&at.prefix))? {
         locks.entry(entry.name.clone()).or_default().push(entry);
     }
     if !args.paths.is_empty() {

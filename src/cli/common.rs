@@ -6,10 +6,14 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
 
-use super::cluster::{ClusterArgs, LOCK_DIR_IN_CLUSTER};
-use super::values::{parse_delay, parse_exit_status, parse_limit};
+use super::cluster::{AtArgs, DEFAULT_TTL, LOCK_DIR_IN_CLUSTER};
+use super::values::{parse_delay, parse_exit_status, parse_limit, parse_ttl};
 use super::{BUSY, COMMAND, LOCKS, MESSAGES};
-use crate::exit::REFUSED;
+use crate::exit::{Exit, REFUSED};
+use crate::sys::Limit;
+
+/// The time from SIGTERM to SIGKILL, unless [`CommonArgs::kill_after`] is given.
+const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
@@ -21,14 +25,28 @@ pub struct CommonArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = LOCKS)]
     pub lock_dir: Option<PathBuf>,
 
-    #[command(flatten)]
-    pub cluster: ClusterArgs,
+    /// With --at: how long the locks last after this machine has died [default: 15s].
+    ///
+    /// At least 3s. If etcd cannot be reached, gtlock stops the command before its locks end.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_ttl, allow_negative_numbers = true, help_heading = LOCKS)]
+    pub ttl: Option<Duration>,
 
-    /// Exit with status N if the lock was not obtained (0 to 255).
-    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, default_value_t = REFUSED, value_parser = parse_exit_status,
-          allow_negative_numbers = true,
+    /// With --at: the time from SIGTERM to SIGKILL for a command whose lock is lost [default: a third of --ttl].
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, help_heading = COMMAND)]
+    pub grace: Option<Duration>,
+
+    /// Keep the locks for at least TIME, even if the command ends sooner.
+    ///
+    /// For a job that should run on only one of several machines: their clocks differ, so a short job could run again.
+    /// gtlock waits until TIME has passed; with --at it exits with the command, and etcd keeps the locks.
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_limit, allow_negative_numbers = true, requires = "command",
+          help_heading = COMMAND)]
+    pub min_hold: Option<Duration>,
+
+    /// Exit with status N if the lock was not obtained (0 to 255) [default: 75].
+    #[arg(short = 'E', long, value_name = "N", value_hint = ValueHint::Other, value_parser = parse_exit_status, allow_negative_numbers = true,
           help_heading = BUSY, display_order = 100)]
-    pub conflict_exit_code: u8,
+    pub conflict_exit_code: Option<u8>,
 
     /// End the command when it has held the locks for TIME, and exit with status 124.
     ///
@@ -38,10 +56,10 @@ pub struct CommonArgs {
           allow_negative_numbers = true, requires = "command", help_heading = COMMAND)]
     pub max_hold: Option<Duration>,
 
-    /// The time from SIGTERM to SIGKILL for a command that --max-hold ends.
+    /// The time from SIGTERM to SIGKILL for a command that --max-hold ends [default: 10s].
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = parse_delay,
-          allow_negative_numbers = true, default_value = "10s", requires = "max_hold", help_heading = COMMAND)]
-    pub kill_after: Duration,
+          allow_negative_numbers = true, requires = "max_hold", help_heading = COMMAND)]
+    pub kill_after: Option<Duration>,
 
     /// Append a line of JSON to FILE for each lock, for gtlock report.
     ///
@@ -67,8 +85,43 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// What there is on this machine only.
-    pub(super) fn missing_in_cluster(&self) -> Option<&'static str> {
-        (self.lock_dir.is_some() && self.cluster.at.cluster().is_some()).then_some(LOCK_DIR_IN_CLUSTER)
+    /// Which options contradict each other, and why.
+    pub(super) fn contradiction(&self, at: &AtArgs) -> Option<&'static str> {
+        let in_cluster = at.cluster().is_some();
+        if in_cluster && self.lock_dir.is_some() {
+            Some(LOCK_DIR_IN_CLUSTER)
+        } else if !in_cluster && (self.ttl.is_some() || self.grace.is_some()) {
+            Some(
+                "--ttl and --grace are for --at URL; --max-hold TIME ends a command that holds its locks for longer",
+            )
+        } else if self.grace.unwrap_or_default() * 2 > self.ttl() {
+            Some("--grace is more than half of --ttl, which leaves the command no time to run in")
+        } else {
+            None
+        }
+    }
+
+    /// The exit status if the locks are not obtained.
+    #[must_use]
+    pub fn refused(&self) -> Exit {
+        Exit::Refused(self.conflict_exit_code.unwrap_or(REFUSED))
+    }
+
+    /// How long a command may hold the locks.
+    #[must_use]
+    pub fn limit(&self) -> Option<Limit> {
+        self.max_hold.map(|max| Limit { max, grace: self.kill_after.unwrap_or(DEFAULT_KILL_AFTER) })
+    }
+
+    /// How long the locks last in a cluster after this machine has died.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl.unwrap_or(DEFAULT_TTL)
+    }
+
+    /// The time from SIGTERM to SIGKILL for a command whose lock is lost.
+    #[must_use]
+    pub fn grace(&self) -> Duration {
+        self.grace.unwrap_or(self.ttl() / 3)
     }
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::cluster::AtArgs;
 use super::common::CommonArgs;
 use super::values::{parse_descriptor, parse_slots};
 use super::{COMMAND, LOCKS};
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
-#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug)]
 pub struct LockArgs {
     /// Take a shared lock on FILE: other readers may hold it too, but no writer.
@@ -20,6 +20,19 @@ pub struct LockArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = LOCKS)]
     pub write: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub special: SpecialArgs,
+
+    #[command(flatten)]
+    pub at: AtArgs,
+
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+#[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
+#[derive(Args, Debug)]
+pub struct SpecialArgs {
     /// Let at most N commands hold the shared lock of --read FILE at once.
     ///
     /// Each gets a slot of its own, from 1 to N: the command finds its number in GTLOCK_SLOT. Readers without --slots
@@ -70,17 +83,19 @@ pub struct LockArgs {
     /// keeps the lock. The record of the holder stays in the lock file, shown as stale.
     #[arg(short = 'F', long, conflicts_with_all = ["close", "max_hold", "min_hold"], help_heading = COMMAND)]
     pub no_fork: bool,
+}
 
-    #[command(flatten)]
-    pub common: CommonArgs,
+impl SpecialArgs {
+    fn names_descriptors(&self) -> bool {
+        [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|descriptors| !descriptors.is_empty())
+    }
 }
 
 impl LockArgs {
     /// Whether any lock is named.
     #[must_use]
     pub fn names_any(&self) -> bool {
-        let descriptors = [&self.read_fd, &self.write_fd, &self.unlock_fd];
-        self.names_files() || descriptors.into_iter().any(|descriptors| !descriptors.is_empty())
+        self.names_files() || self.special.names_descriptors()
     }
 
     /// Whether a file is named.
@@ -91,37 +106,37 @@ impl LockArgs {
 
     /// What there is on this machine only.
     fn missing_in_cluster(&self) -> Option<&'static str> {
-        self.common.cluster.at.cluster()?;
-        let has_descriptors =
-            [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|fds| !fds.is_empty());
-        if self.direct {
+        self.at.cluster()?;
+        if self.special.direct {
             Some("--direct is for files of this machine, and --at names a cluster; use --at local")
-        } else if has_descriptors {
+        } else if self.special.names_descriptors() {
             Some("descriptors lock files of this machine, and --at names a cluster; use --at local")
-        } else if self.no_fork {
+        } else if self.special.no_fork {
             Some("--no-fork does not go with --at URL: gtlock has to stop a command whose lock is lost")
-        } else if self.slots.is_some() || self.take.is_some() {
+        } else if self.special.slots.is_some() || self.special.take.is_some() {
             Some("--slots does not go with --at URL: etcd keeps no slots; use --at local")
         } else {
-            self.common.missing_in_cluster()
+            None
         }
     }
 
     /// Whether all that is locked are lock files.
     pub(super) fn has_lock_files(&self) -> bool {
-        !self.direct && self.read_fd.is_empty() && self.write_fd.is_empty()
+        let SpecialArgs { direct, read_fd, write_fd, .. } = &self.special;
+        !direct && read_fd.is_empty() && write_fd.is_empty()
     }
 
     /// Which options contradict each other, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let contradiction = self.common.cluster.contradiction().or_else(|| self.missing_in_cluster());
+        let contradiction = self.common.contradiction(&self.at).or_else(|| self.missing_in_cluster());
         if contradiction.is_some() {
             return contradiction;
         }
-        let Some(limit) = self.slots else {
-            return self.take.map(|_| "--take needs --slots N: it takes K of the N slots");
+        let &SpecialArgs { slots, take, direct, .. } = &self.special;
+        let Some(limit) = slots else {
+            return take.map(|_| "--take needs --slots N: it takes K of the N slots");
         };
-        if self.direct {
+        if direct {
             Some(
                 "--slots does not go with --direct: slots are bytes of a lock file, and data has none to spare",
             )
@@ -135,7 +150,7 @@ impl LockArgs {
             Some(
                 "--slots is for one --read FILE alone: lock the others in a gtlock of their own, around this one",
             )
-        } else if self.take > Some(limit) {
+        } else if take > Some(limit) {
             Some("--take is larger than --slots: give a smaller number")
         } else {
             None

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
+use super::cluster::AtArgs;
 use super::common::CommonArgs;
 use super::wait::WaitArgs;
 
@@ -31,6 +32,9 @@ pub struct UpdateArgs {
     pub wait: WaitArgs,
 
     #[command(flatten)]
+    pub at: AtArgs,
+
+    #[command(flatten)]
     pub common: CommonArgs,
 
     /// The command whose output is the new content, and its arguments.
@@ -41,7 +45,7 @@ pub struct UpdateArgs {
 impl UpdateArgs {
     /// What goes together with nothing that could be done, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let common = self.common.cluster.contradiction().or_else(|| self.common.missing_in_cluster());
-        common.or_else(|| self.wait.contradiction(true, self.common.cluster.at.cluster().is_some()))
+        let in_cluster = self.at.cluster().is_some();
+        self.common.contradiction(&self.at).or_else(|| self.wait.contradiction(true, in_cluster))
     }
 }

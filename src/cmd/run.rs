@@ -17,7 +17,7 @@ use crate::escape::Escaped;
 use crate::exit::Exit;
 use crate::history::Outcome;
 use crate::lock::{self, Error, Guard, HELD_VARIABLE, Mode, Request, Wait};
-use crate::sys::{self, Ended, Incoming, Launch, Limit, Streams};
+use crate::sys::{self, Ended, Incoming, Launch, Streams};
 
 /// A longer variable, in bytes, may be too long for the system: Linux has a limit of 128 KiB.
 const MAX_VARIABLE: usize = 100 << 10;
@@ -61,9 +61,9 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
     // Each once: a later entry replaces an earlier one.
-    let descriptors = args.read_fd.iter().map(|&fd| (fd, Mode::Shared));
+    let descriptors = args.special.read_fd.iter().map(|&fd| (fd, Mode::Shared));
     let descriptors: BTreeMap<_, _> =
-        descriptors.chain(args.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
+        descriptors.chain(args.special.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
     let mut lock = files.fold(Request::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {
@@ -72,12 +72,12 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
-    if let Some(limit) = args.slots {
-        lock = lock.slots(limit).take(args.take.unwrap_or(1));
+    if let Some(limit) = args.special.slots {
+        lock = lock.slots(limit).take(args.special.take.unwrap_or(1));
     }
     Ok(match &args.common.lock_dir {
         Some(dir) => lock.lock_dir(dir),
-        None if args.direct => lock.direct(),
+        None if args.special.direct => lock.direct(),
         None => lock,
     })
 }
@@ -87,7 +87,7 @@ fn open_descriptor(fd: i32) -> anyhow::Result<std::fs::File> {
 }
 
 fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
-    for &fd in &args.unlock_fd {
+    for &fd in &args.special.unlock_fd {
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
     let mut narrator = Narrator::new(&args.common);
@@ -103,18 +103,18 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         journal.write(None);
         return Ok(Exit::Success);
     }
-    if args.no_fork {
+    if args.special.no_fork {
         journal.write(None); // afterwards there is no gtlock
     }
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
     linger(&args.common, &ended, since, signals.as_mut());
-    let is_left = !args.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
+    let is_left = !args.special.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     journal.let_go(outcome(&ended, is_left));
     let replaced = release(guard, is_left, signals, &narrator, since);
     for replaced in replaced {
-        let found = if args.direct {
+        let found = if args.special.direct {
             "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
              it without --direct if it is saved by rename"
         } else {
@@ -157,17 +157,17 @@ pub(super) fn acquire(
         Err(Error::Busy(target)) => {
             journal.refused(&target, Outcome::Refused);
             narrator.refused(&target, "busy");
-            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+            return Ok(Err(args.refused()));
         }
         Err(Error::Crowded { target, max_waiters }) => {
             journal.refused(&target, Outcome::Refused);
             narrator.crowded(&target, max_waiters);
-            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+            return Ok(Err(args.refused()));
         }
         Err(Error::TimedOut { target, waited }) => {
             journal.refused(&target, Outcome::TimedOut);
             narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
-            return Ok(Err(Exit::Refused(args.conflict_exit_code)));
+            return Ok(Err(args.refused()));
         }
         Err(e) => return Err(e.into()),
     };
@@ -214,24 +214,23 @@ fn execute(
     signals: &mut Option<Incoming>,
 ) -> io::Result<Ended> {
     let mut close: &[i32] = &[];
-    let descriptors = [args.write_fd.as_slice(), &args.read_fd].concat();
-    if args.close {
+    let descriptors = [args.special.write_fd.as_slice(), &args.special.read_fd].concat();
+    if args.special.close {
         close = &descriptors;
     } else {
         guard.make_inheritable().map_err(io::Error::other)?;
     }
     let variables = variables(guard);
-    let started = if args.no_fork {
+    let started = if args.special.no_fork {
         sys::become_command(command, &variables).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
-        let limit = limit(&args.common);
         let launch = Launch {
             command,
             variables: &variables,
             close,
             streams: Streams::default(),
-            limit,
+            limit: args.common.limit(),
             tether: None,
         };
         sys::run(launch, signals, &mut Narrator::happens)
@@ -265,17 +264,12 @@ pub(super) fn linger(
     since: Instant,
     signals: Option<&mut Incoming>,
 ) {
-    let left = args.cluster.min_hold.map(|min| min.saturating_sub(since.elapsed()));
+    let left = args.min_hold.map(|min| min.saturating_sub(since.elapsed()));
     match (left, signals) {
         (Some(left), Some(signals)) if ended.is_ok() => sys::linger(left, signals),
         (Some(left), None) if ended.is_ok() => thread::sleep(left), // they are held back to the end
         _ => {}
     }
-}
-
-/// How long a command may hold the locks.
-pub(super) fn limit(args: &CommonArgs) -> Option<Limit> {
-    args.max_hold.map(|max| Limit { max, grace: args.kill_after })
 }
 
 /// The exit status for how a command ended, once the locks are released. Prints why it could not be run.

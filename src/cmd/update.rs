@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use super::journal::Journal;
 use super::narrate::Narrator;
 use super::report;
-use super::run::{LOCK_REPLACED, acquire, conclude, limit, linger, outcome, patient, release, variables};
+use super::run::{LOCK_REPLACED, acquire, conclude, linger, outcome, patient, release, variables};
 use crate::cli::UpdateArgs;
 use crate::escape::Escaped;
 use crate::exit::Exit;
@@ -118,13 +118,12 @@ fn filter(
     signals: &mut Incoming,
 ) -> io::Result<Ended> {
     guard.make_inheritable().map_err(io::Error::other)?;
-    let limit = limit(&args.common);
     let launch = Launch {
         command: &args.filter,
         variables: &variables(guard),
         close: &[],
         streams,
-        limit,
+        limit: args.common.limit(),
         tether: None,
     };
     sys::run(launch, signals, &mut Narrator::happens)
