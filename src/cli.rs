@@ -11,6 +11,7 @@ pub use self::clean::CleanArgs;
 pub use self::cluster::{AT_VARIABLE, At, AtArgs, DEFAULT_TTL};
 pub use self::common::CommonArgs;
 pub use self::lock::LockArgs;
+use self::rare::read_plain;
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::run::{RunArgs, TryArgs};
 pub use self::status::StatusArgs;
@@ -24,6 +25,7 @@ mod cluster;
 mod common;
 mod examples;
 mod lock;
+mod rare;
 mod report;
 mod run;
 mod status;
@@ -54,10 +56,10 @@ impl Cli {
     ///
     /// What is wrong with it; or, as clap does it, the help or the version.
     pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        // Never dropped: the process ends soon, and to free its many pieces is an eighth of a run's instructions.
-        let mut command = ManuallyDrop::new(Self::command());
-        let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words)?);
-        let cli = Self::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
+        let cli = match Action::read_plain(words) {
+            Some(action) => Self { action },
+            None => Self::read_any(words)?,
+        };
         let error = |kind, wrong| Err(Self::command().error(kind, wrong));
         if let Some(missing) = cli.action.missing() {
             return error(ErrorKind::MissingRequiredArgument, missing);
@@ -67,9 +69,29 @@ impl Cli {
             Some(wrong) => error(ErrorKind::ArgumentConflict, wrong),
         }
     }
+
+    fn read_any(words: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = ManuallyDrop::new(Self::command());
+        let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words)?);
+        Self::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
+    }
 }
 
 impl Action {
+    /// Reads a command line that names only the subcommand and its common options, as most do.
+    fn read_plain(words: &[OsString]) -> Option<Self> {
+        let (subcommand, words) = (words.get(1)?.to_str()?, &words[1..]);
+        match subcommand {
+            "run" => read_plain(words).map(Self::Run),
+            "try" => read_plain(words).map(Self::Try),
+            "update" => read_plain(words).map(Self::Update),
+            "status" => read_plain(words).map(Self::Status),
+            "clean" => read_plain(words).map(Self::Clean),
+            "report" => read_plain(words).map(Self::Report),
+            _ => None,
+        }
+    }
+
     /// What clap cannot miss.
     fn missing(&self) -> Option<&'static str> {
         let (Self::Run(RunArgs { lock, .. }) | Self::Try(TryArgs { lock, .. })) = self else { return None };
@@ -204,5 +226,34 @@ mod tests {
     #[test]
     fn a_subcommand_is_built_when_it_is_named() {
         assert!(Cli::command().get_subcommands().all(|command| command.get_arguments().next().is_none()));
+    }
+
+    #[test]
+    fn a_command_line_without_rare_options_means_the_same_when_those_are_not_built() {
+        for line in [
+            "run --write f --read=g -- c --quiet",
+            "run --timeout -1 --retry-delay --max-waiters 2 --write f -- c",
+            "run --at etcd://h:1 --write f -- -c",
+            "try --read f",
+            "update --backup .bak --no-sync f -- jq .",
+            "status -R --json a b",
+            "clean --lock-dir d -q",
+            "report --html out log",
+        ] {
+            let words: Vec<_> = ["gtlock"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            let (plain, any) = (Action::read_plain(&words), Cli::read_any(&words).ok().map(|cli| cli.action));
+            assert_eq!(format!("{plain:?}"), format!("{any:?}"), "{line}");
+            assert!(plain.is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_line_with_rare_options_needs_all_to_be_built() {
+        for line in
+            ["run -q --write f -- c", "run --direct --write f -- c", "try --help", "status --hepl", "help"]
+        {
+            let words: Vec<_> = ["gtlock"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            assert!(Action::read_plain(&words).is_none(), "{line}");
+        }
     }
 }

@@ -17,7 +17,7 @@ const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct CommonArgs {
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///

@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 
 use super::cluster::AtArgs;
 use super::common::CommonArgs;
+use super::rare::Rare;
 use super::values::{parse_descriptor, parse_slots};
 use super::{COMMAND, LOCKS};
 
@@ -21,17 +22,17 @@ pub struct LockArgs {
     pub write: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub special: SpecialArgs,
+    pub special: Rare<SpecialArgs>,
 
     #[command(flatten)]
     pub at: AtArgs,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub common: Rare<CommonArgs>,
 }
 
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct SpecialArgs {
     /// Let at most N commands hold the shared lock of --read FILE at once.
     ///
@@ -122,7 +123,7 @@ impl LockArgs {
 
     /// Whether all that is locked are lock files.
     pub(super) fn has_lock_files(&self) -> bool {
-        let SpecialArgs { direct, read_fd, write_fd, .. } = &self.special;
+        let SpecialArgs { direct, read_fd, write_fd, .. } = &*self.special;
         !direct && read_fd.is_empty() && write_fd.is_empty()
     }
 
@@ -132,7 +133,7 @@ impl LockArgs {
         if contradiction.is_some() {
             return contradiction;
         }
-        let &SpecialArgs { slots, take, direct, .. } = &self.special;
+        let &SpecialArgs { slots, take, direct, .. } = &*self.special;
         let Some(limit) = slots else {
             return take.map(|_| "--take needs --slots N: it takes K of the N slots");
         };

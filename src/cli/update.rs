@@ -7,6 +7,7 @@ use clap::{Args, ValueHint};
 
 use super::cluster::AtArgs;
 use super::common::CommonArgs;
+use super::rare::Rare;
 use super::wait::WaitArgs;
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
@@ -35,7 +36,7 @@ pub struct UpdateArgs {
     pub at: AtArgs,
 
     #[command(flatten)]
-    pub common: CommonArgs,
+    pub common: Rare<CommonArgs>,
 
     /// The command whose output is the new content, and its arguments.
     #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
