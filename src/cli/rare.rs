@@ -27,9 +27,15 @@ impl<T> Deref for Rare<T> {
     }
 }
 
+/// Apart from what a plain run executes: that much code would be on its pages.
+#[inline(never)]
+fn build<T: Args>(command: Command) -> Command {
+    T::augment_args(command)
+}
+
 impl<T: Args + Default> Args for Rare<T> {
     fn augment_args(command: Command) -> Command {
-        if command.is_disable_help_flag_set() { command } else { T::augment_args(command) }
+        if command.is_disable_help_flag_set() { command } else { build::<T>(command) }
     }
 
     fn augment_args_for_update(command: Command) -> Command {
