@@ -316,7 +316,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__run)
-            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --timeout --retry-delay --max-waiters --help"
+            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --label --quiet --verbose --timeout --retry-delay --max-waiters --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -523,7 +523,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__try)
-            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -o -F -E -q -v -h --read --write --slots --take --direct --read-fd --write-fd --unlock-fd --close --no-fork --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -684,7 +684,7 @@ _gtlock() {
             return 0
             ;;
         gtlock__subcmd__update)
-            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --max-waiters --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --quiet --label --verbose --help"
+            opts="-- -n -E -q -v -h --backup --no-sync --dry-run --timeout --retry-delay --max-waiters --at --lock-dir --ttl --grace --min-hold --conflict-exit-code --max-hold --kill-after --log --label --quiet --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -2,7 +2,6 @@
 #![allow(clippy::struct_excessive_bools, reason = "flags of a command line are independent bools")]
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -71,8 +70,8 @@ impl Cli {
     }
 
     fn read_any(words: &[OsString]) -> Result<Self, clap::Error> {
-        let mut command = ManuallyDrop::new(Self::command());
-        let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words)?);
+        let mut command = Self::command();
+        let mut matches = command.try_get_matches_from_mut(words)?;
         Self::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
     }
 }
@@ -110,7 +109,7 @@ impl Action {
     fn contradiction(&self) -> Option<&'static str> {
         match self {
             Self::Run(RunArgs { lock, wait, .. }) => {
-                let in_cluster = lock.at.cluster().is_some();
+                let in_cluster = lock.common.at.cluster().is_some();
                 lock.contradiction().or_else(|| wait.contradiction(lock.has_lock_files(), in_cluster))
             }
             Self::Try(TryArgs { lock, .. }) => lock.contradiction(),
@@ -125,11 +124,10 @@ impl Action {
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         match self {
-            Self::Run(RunArgs { lock: LockArgs { at, .. }, .. })
-            | Self::Try(TryArgs { lock: LockArgs { at, .. }, .. })
-            | Self::Update(UpdateArgs { at, .. })
-            | Self::Status(StatusArgs { at, .. })
-            | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
+            Self::Run(RunArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Try(TryArgs { lock: LockArgs { common, .. }, .. })
+            | Self::Update(UpdateArgs { common, .. }) => common.at.cluster(),
+            Self::Status(StatusArgs { at, .. }) | Self::Clean(CleanArgs { at, .. }) => at.cluster(),
             Self::Report(_) => None,
         }
     }
@@ -231,7 +229,7 @@ mod tests {
     #[test]
     fn a_command_line_without_rare_options_means_the_same_when_those_are_not_built() {
         for line in [
-            "run --write f --read=g -- c --quiet",
+            "run -q --write f --read=g -- c --direct",
             "run --timeout -1 --retry-delay --max-waiters 2 --write f -- c",
             "run --at etcd://h:1 --write f -- -c",
             "try --read f",
@@ -250,7 +248,7 @@ mod tests {
     #[test]
     fn a_command_line_with_rare_options_needs_all_to_be_built() {
         for line in
-            ["run -q --write f -- c", "run --direct --write f -- c", "try --help", "status --hepl", "help"]
+            ["run -o --write f -- c", "run --direct --write f -- c", "try --help", "status --hepl", "help"]
         {
             let words: Vec<_> = ["gtlock"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
             assert!(Action::read_plain(&words).is_none(), "{line}");

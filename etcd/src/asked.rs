@@ -60,7 +60,7 @@ impl Asked {
             v: 1,
             host: host(),
             pid: std::process::id(),
-            label: args.label.clone(),
+            label: args.rare.label.clone(),
             command: beginning(command),
             asked: millis_now(),
             ..Record::default()
@@ -73,7 +73,7 @@ impl Asked {
             has_command: !command.is_empty(),
             ttl: args.ttl(),
             grace: args.grace(),
-            min_hold: args.min_hold,
+            min_hold: args.rare.min_hold,
             is_verbose: args.verbose,
             is_quiet: args.quiet,
             is_logged: false,

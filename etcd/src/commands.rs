@@ -40,9 +40,9 @@ fn under(at: At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Ex
         Answer::Refused => return Ok(args.common.refused()),
     };
     let mut signals = Incoming::hold()?;
-    let execution = Execution { command, close: args.special.close, limit: args.common.limit() };
+    let execution = Execution { command, close: args.rare.close, limit: args.common.limit() };
     let ended = front.execute(&held, &execution, Streams::default(), &mut signals);
-    let is_left = front.release(&ended, args.special.close);
+    let is_left = front.release(&ended, args.rare.close);
     history.let_go(&ended, front.is_lost(), is_left);
     signals.let_through();
     let exit = front.conclude(ended, command);

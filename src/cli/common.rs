@@ -7,18 +7,38 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
 
 use super::cluster::{AtArgs, DEFAULT_TTL, LOCK_DIR_IN_CLUSTER};
+use super::rare::Rare;
 use super::values::{parse_delay, parse_exit_status, parse_limit, parse_ttl};
 use super::{BUSY, COMMAND, LOCKS, MESSAGES};
 use crate::exit::{Exit, REFUSED};
 use crate::sys::Limit;
 
-/// The time from SIGTERM to SIGKILL, unless [`CommonArgs::kill_after`] is given.
+/// The time from SIGTERM to SIGKILL, unless [`RareArgs::kill_after`] is given.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
+#[derive(Args, Debug)]
+pub struct CommonArgs {
+    #[command(flatten)]
+    pub at: AtArgs,
+
+    #[command(flatten)]
+    pub rare: Rare<RareArgs>,
+
+    /// Print only errors; do not report a busy lock.
+    #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
+    pub quiet: bool,
+
+    /// Print who holds the lock during a wait, how long the wait was, and how long the lock was held.
+    ///
+    /// Also print that a file to lock does not exist, or why the holder could not be recorded.
+    #[arg(short, long, help_heading = MESSAGES)]
+    pub verbose: bool,
+}
+
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug, Default)]
-pub struct CommonArgs {
+pub struct RareArgs {
     /// Keep the lock files in DIR instead of .gastown/locks beside the data.
     ///
     /// DIR is created if it does not exist. Data files of the same name share a lock there.
@@ -68,33 +88,23 @@ pub struct CommonArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = MESSAGES)]
     pub log: Option<PathBuf>,
 
-    /// Print only errors; do not report a busy lock.
-    #[arg(short, long, conflicts_with = "verbose", help_heading = MESSAGES)]
-    pub quiet: bool,
-
     /// Show TEXT to others instead of the command: in refusals, waits and gtlock status.
     #[arg(long, value_name = "TEXT", value_hint = ValueHint::Other,
           value_parser = NonEmptyStringValueParser::new(), help_heading = MESSAGES)]
     pub label: Option<String>,
-
-    /// Print who holds the lock during a wait, how long the wait was, and how long the lock was held.
-    ///
-    /// Also print that a file to lock does not exist, or why the holder could not be recorded.
-    #[arg(short, long, help_heading = MESSAGES)]
-    pub verbose: bool,
 }
 
 impl CommonArgs {
     /// Which options contradict each other, and why.
-    pub(super) fn contradiction(&self, at: &AtArgs) -> Option<&'static str> {
-        let in_cluster = at.cluster().is_some();
-        if in_cluster && self.lock_dir.is_some() {
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let in_cluster = self.at.cluster().is_some();
+        if in_cluster && self.rare.lock_dir.is_some() {
             Some(LOCK_DIR_IN_CLUSTER)
-        } else if !in_cluster && (self.ttl.is_some() || self.grace.is_some()) {
+        } else if !in_cluster && (self.rare.ttl.is_some() || self.rare.grace.is_some()) {
             Some(
                 "--ttl and --grace are for --at URL; --max-hold TIME ends a command that holds its locks for longer",
             )
-        } else if self.grace.unwrap_or_default() * 2 > self.ttl() {
+        } else if self.rare.grace.unwrap_or_default() * 2 > self.ttl() {
             Some("--grace is more than half of --ttl, which leaves the command no time to run in")
         } else {
             None
@@ -104,24 +114,24 @@ impl CommonArgs {
     /// The exit status if the locks are not obtained.
     #[must_use]
     pub fn refused(&self) -> Exit {
-        Exit::Refused(self.conflict_exit_code.unwrap_or(REFUSED))
+        Exit::Refused(self.rare.conflict_exit_code.unwrap_or(REFUSED))
     }
 
     /// How long a command may hold the locks.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
-        self.max_hold.map(|max| Limit { max, grace: self.kill_after.unwrap_or(DEFAULT_KILL_AFTER) })
+        self.rare.max_hold.map(|max| Limit { max, grace: self.rare.kill_after.unwrap_or(DEFAULT_KILL_AFTER) })
     }
 
     /// How long the locks last in a cluster after this machine has died.
     #[must_use]
     pub fn ttl(&self) -> Duration {
-        self.ttl.unwrap_or(DEFAULT_TTL)
+        self.rare.ttl.unwrap_or(DEFAULT_TTL)
     }
 
     /// The time from SIGTERM to SIGKILL for a command whose lock is lost.
     #[must_use]
     pub fn grace(&self) -> Duration {
-        self.grace.unwrap_or(self.ttl() / 3)
+        self.rare.grace.unwrap_or(self.ttl() / 3)
     }
 }

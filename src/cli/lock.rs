@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::cluster::AtArgs;
 use super::common::CommonArgs;
 use super::rare::Rare;
 use super::values::{parse_descriptor, parse_slots};
@@ -22,18 +21,15 @@ pub struct LockArgs {
     pub write: Vec<PathBuf>,
 
     #[command(flatten)]
-    pub special: Rare<SpecialArgs>,
+    pub rare: Rare<RareLockArgs>,
 
     #[command(flatten)]
-    pub at: AtArgs,
-
-    #[command(flatten)]
-    pub common: Rare<CommonArgs>,
+    pub common: CommonArgs,
 }
 
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[derive(Args, Debug, Default)]
-pub struct SpecialArgs {
+pub struct RareLockArgs {
     /// Let at most N commands hold the shared lock of --read FILE at once.
     ///
     /// Each gets a slot of its own, from 1 to N: the command finds its number in GTLOCK_SLOT. Readers without --slots
@@ -86,7 +82,7 @@ pub struct SpecialArgs {
     pub no_fork: bool,
 }
 
-impl SpecialArgs {
+impl RareLockArgs {
     fn names_descriptors(&self) -> bool {
         [&self.read_fd, &self.write_fd, &self.unlock_fd].iter().any(|descriptors| !descriptors.is_empty())
     }
@@ -96,7 +92,7 @@ impl LockArgs {
     /// Whether any lock is named.
     #[must_use]
     pub fn names_any(&self) -> bool {
-        self.names_files() || self.special.names_descriptors()
+        self.names_files() || self.rare.names_descriptors()
     }
 
     /// Whether a file is named.
@@ -107,14 +103,14 @@ impl LockArgs {
 
     /// What there is on this machine only.
     fn missing_in_cluster(&self) -> Option<&'static str> {
-        self.at.cluster()?;
-        if self.special.direct {
+        self.common.at.cluster()?;
+        if self.rare.direct {
             Some("--direct is for files of this machine, and --at names a cluster; use --at local")
-        } else if self.special.names_descriptors() {
+        } else if self.rare.names_descriptors() {
             Some("descriptors lock files of this machine, and --at names a cluster; use --at local")
-        } else if self.special.no_fork {
+        } else if self.rare.no_fork {
             Some("--no-fork does not go with --at URL: gtlock has to stop a command whose lock is lost")
-        } else if self.special.slots.is_some() || self.special.take.is_some() {
+        } else if self.rare.slots.is_some() || self.rare.take.is_some() {
             Some("--slots does not go with --at URL: etcd keeps no slots; use --at local")
         } else {
             None
@@ -123,17 +119,17 @@ impl LockArgs {
 
     /// Whether all that is locked are lock files.
     pub(super) fn has_lock_files(&self) -> bool {
-        let SpecialArgs { direct, read_fd, write_fd, .. } = &*self.special;
+        let RareLockArgs { direct, read_fd, write_fd, .. } = &*self.rare;
         !direct && read_fd.is_empty() && write_fd.is_empty()
     }
 
     /// Which options contradict each other, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let contradiction = self.common.contradiction(&self.at).or_else(|| self.missing_in_cluster());
+        let contradiction = self.common.contradiction().or_else(|| self.missing_in_cluster());
         if contradiction.is_some() {
             return contradiction;
         }
-        let &SpecialArgs { slots, take, direct, .. } = &*self.special;
+        let &RareLockArgs { slots, take, direct, .. } = &*self.rare;
         let Some(limit) = slots else {
             return take.map(|_| "--take needs --slots N: it takes K of the N slots");
         };

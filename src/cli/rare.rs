@@ -1,16 +1,14 @@
 //! Options that few command lines name: clap builds them only then. To build them all is half of a run's instructions.
 
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 use std::ops::Deref;
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// Reads the command line of a subcommand, unless it needs help or rare options, or is wrong.
 pub fn read_plain<T: Args>(words: &[OsString]) -> Option<T> {
-    // Neither is dropped: the process ends soon.
-    let mut command = ManuallyDrop::new(T::augment_args(Command::new("gtlock").disable_help_flag(true)));
-    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(words).ok()?);
+    let mut command = T::augment_args(Command::new("gtlock").disable_help_flag(true));
+    let mut matches = command.try_get_matches_from_mut(words).ok()?;
     T::from_arg_matches_mut(&mut matches).ok()
 }
 
@@ -63,14 +61,14 @@ impl<T: Args + Default> FromArgMatches for Rare<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::common::CommonArgs;
-    use super::super::lock::SpecialArgs;
+    use super::super::common::RareArgs;
+    use super::super::lock::RareLockArgs;
     use super::*;
 
     #[test]
     fn rare_options_are_unset_unless_they_are_named() {
         for command in
-            [CommonArgs::augment_args(Command::new("")), SpecialArgs::augment_args(Command::new(""))]
+            [RareArgs::augment_args(Command::new("")), RareLockArgs::augment_args(Command::new(""))]
         {
             assert_eq!(command.get_groups().count(), 1, "options of others were flattened into them");
             for option in command.get_arguments() {

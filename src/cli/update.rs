@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::cluster::AtArgs;
 use super::common::CommonArgs;
-use super::rare::Rare;
 use super::wait::WaitArgs;
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
@@ -33,10 +31,7 @@ pub struct UpdateArgs {
     pub wait: WaitArgs,
 
     #[command(flatten)]
-    pub at: AtArgs,
-
-    #[command(flatten)]
-    pub common: Rare<CommonArgs>,
+    pub common: CommonArgs,
 
     /// The command whose output is the new content, and its arguments.
     #[arg(id = "command", last = true, required = true, value_name = "FILTER", value_hint = ValueHint::CommandWithArguments)]
@@ -46,7 +41,7 @@ pub struct UpdateArgs {
 impl UpdateArgs {
     /// What goes together with nothing that could be done, and why.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
-        let in_cluster = self.at.cluster().is_some();
-        self.common.contradiction(&self.at).or_else(|| self.wait.contradiction(true, in_cluster))
+        let in_cluster = self.common.at.cluster().is_some();
+        self.common.contradiction().or_else(|| self.wait.contradiction(true, in_cluster))
     }
 }

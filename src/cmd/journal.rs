@@ -66,10 +66,10 @@ impl<'a> Journal<'a> {
     #[must_use]
     pub fn new(args: &'a CommonArgs, command: &'a [OsString]) -> Self {
         let named = || env::var_os(LOG_VARIABLE).map(PathBuf::from);
-        let log = args.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
+        let log = args.rare.log.clone().or_else(named).filter(|log| !log.as_os_str().is_empty());
         Self {
             log,
-            label: args.label.as_deref(),
+            label: args.rare.label.as_deref(),
             command,
             asked: SystemTime::now(),
             started: Instant::now(),

@@ -169,7 +169,7 @@ impl Flock {
         }
         typed.extend(options);
         let is_descriptor = self.command.is_empty() && files.first().is_some_and(|file| is_number(file));
-        if files.iter().any(|file| Path::new(file).is_dir()) && !self.lock.special.direct {
+        if files.iter().any(|file| Path::new(file).is_dir()) && !self.lock.rare.direct {
             typed.push("--direct".into());
         }
         let option = match (is_descriptor, self.unlock, reads) {

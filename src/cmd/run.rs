@@ -61,9 +61,9 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
     let files = args.write.iter().map(|file| (file, Mode::Exclusive));
     let files = files.chain(args.read.iter().map(|file| (file, Mode::Shared)));
     // Each once: a later entry replaces an earlier one.
-    let descriptors = args.special.read_fd.iter().map(|&fd| (fd, Mode::Shared));
+    let descriptors = args.rare.read_fd.iter().map(|&fd| (fd, Mode::Shared));
     let descriptors: BTreeMap<_, _> =
-        descriptors.chain(args.special.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
+        descriptors.chain(args.rare.write_fd.iter().map(|&fd| (fd, Mode::Exclusive))).collect();
     let mut lock = files.fold(Request::default(), |lock, (file, mode)| lock.and(file.clone(), mode));
     // Before any file is opened, which could get the number of one that is not open.
     for (fd, mode) in descriptors {
@@ -72,12 +72,12 @@ fn requested(args: &LockArgs, has_command: bool) -> anyhow::Result<Request> {
         let held = lock::lock_on(&file).filter(|_| has_command);
         lock = lock.and_open_file(file, format!("descriptor {fd}"), held.map_or(mode, |held| held.max(mode)));
     }
-    if let Some(limit) = args.special.slots {
-        lock = lock.slots(limit).take(args.special.take.unwrap_or(1));
+    if let Some(limit) = args.rare.slots {
+        lock = lock.slots(limit).take(args.rare.take.unwrap_or(1));
     }
-    Ok(match &args.common.lock_dir {
+    Ok(match &args.common.rare.lock_dir {
         Some(dir) => lock.lock_dir(dir),
-        None if args.special.direct => lock.direct(),
+        None if args.rare.direct => lock.direct(),
         None => lock,
     })
 }
@@ -87,7 +87,7 @@ fn open_descriptor(fd: i32) -> anyhow::Result<std::fs::File> {
 }
 
 fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Result<Exit> {
-    for &fd in &args.special.unlock_fd {
+    for &fd in &args.rare.unlock_fd {
         lock::unlock(&open_descriptor(fd)?).with_context(|| format!("descriptor {fd}"))?;
     }
     let mut narrator = Narrator::new(&args.common);
@@ -103,18 +103,18 @@ fn under(lock: &Request, args: &LockArgs, command: &[OsString]) -> anyhow::Resul
         journal.write(None);
         return Ok(Exit::Success);
     }
-    if args.special.no_fork {
+    if args.rare.no_fork {
         journal.write(None); // afterwards there is no gtlock
     }
     let since = Instant::now();
     let mut signals = None;
     let ended = execute(&mut guard, args, command, &mut signals);
     linger(&args.common, &ended, since, signals.as_mut());
-    let is_left = !args.special.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
+    let is_left = !args.rare.close && ended.as_ref().is_ok_and(|ended| ended.is_cut_off());
     journal.let_go(outcome(&ended, is_left));
     let replaced = release(guard, is_left, signals, &narrator, since);
     for replaced in replaced {
-        let found = if args.special.direct {
+        let found = if args.rare.direct {
             "was unlinked or replaced while it was locked, so that others may have held the new one's lock; lock \
              it without --direct if it is saved by rename"
         } else {
@@ -214,14 +214,14 @@ fn execute(
     signals: &mut Option<Incoming>,
 ) -> io::Result<Ended> {
     let mut close: &[i32] = &[];
-    let descriptors = [args.special.write_fd.as_slice(), &args.special.read_fd].concat();
-    if args.special.close {
+    let descriptors = [args.rare.write_fd.as_slice(), &args.rare.read_fd].concat();
+    if args.rare.close {
         close = &descriptors;
     } else {
         guard.make_inheritable().map_err(io::Error::other)?;
     }
     let variables = variables(guard);
-    let started = if args.special.no_fork {
+    let started = if args.rare.no_fork {
         sys::become_command(command, &variables).map(|never| match never {})
     } else {
         let signals = signals.insert(Incoming::hold().map_err(io::Error::other)?);
@@ -264,7 +264,7 @@ pub(super) fn linger(
     since: Instant,
     signals: Option<&mut Incoming>,
 ) {
-    let left = args.min_hold.map(|min| min.saturating_sub(since.elapsed()));
+    let left = args.rare.min_hold.map(|min| min.saturating_sub(since.elapsed()));
     match (left, signals) {
         (Some(left), Some(signals)) if ended.is_ok() => sys::linger(left, signals),
         (Some(left), None) if ended.is_ok() => thread::sleep(left), // they are held back to the end

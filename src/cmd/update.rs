@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn update(args: &UpdateArgs) -> anyhow::Result<Exit> {
     check(args)?;
     let mut lock = patient(Request::exclusive(&args.file), &args.wait);
-    if let Some(dir) = &args.common.lock_dir {
+    if let Some(dir) = &args.common.rare.lock_dir {
         lock = lock.lock_dir(dir);
     }
     let mut narrator = Narrator::new(&args.common);
@@ -157,7 +157,7 @@ fn replace(
     let filled = match &ended {
         Ok(Ended::Exited(0)) => {
             let Some(filled) = to_its_end(&filled, args, since, signals) else {
-                Narrator::happens(&Event::Overdue(args.common.max_hold.unwrap_or_default()));
+                Narrator::happens(&Event::Overdue(args.common.rare.max_hold.unwrap_or_default()));
                 return Ok((Ok(Ended::Overdue), Ok(None)));
             };
             filled.map_err(Into::into)
@@ -201,7 +201,7 @@ fn to_its_end(
     since: Instant,
     signals: &mut Option<Incoming>,
 ) -> Option<Filled> {
-    let left = || args.common.max_hold.map(|max| max.saturating_sub(since.elapsed()));
+    let left = || args.common.rare.max_hold.map(|max| max.saturating_sub(since.elapsed()));
     let first = filled.recv_timeout(left().map_or(PATIENCE, |left| left.min(PATIENCE)));
     let filled = first.or_else(|_| {
         if !args.common.quiet && sys::stderr_is_ready() {
