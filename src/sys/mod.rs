@@ -188,7 +188,6 @@ pub struct Limit {
     /// Then it is asked to end: by SIGTERM.
     pub max: Duration,
     /// So long after that it is made to: by SIGKILL.
-    #[cfg_attr(windows, expect(dead_code, reason = "nothing can be asked to end there"))]
     pub grace: Duration,
 }
 
