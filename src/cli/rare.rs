@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::ops::Deref;
 
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// Reads the command line of a subcommand, unless it needs help or rare options, or is wrong.
 pub fn read_plain<T: Args>(words: &[OsString]) -> Option<T> {
@@ -28,7 +28,15 @@ impl<T> Deref for Rare<T> {
 /// Apart from what a plain run executes: that much code would be on its pages.
 #[inline(never)]
 fn build<T: Args>(command: Command) -> Command {
+    debug_assert!(are_unset_until_named(&T::augment_args(Command::new(""))), "see Rare");
     T::augment_args(command)
+}
+
+fn are_unset_until_named(rare: &Command) -> bool {
+    let are_in_one_group = rare.get_groups().count() == 1;
+    let is_unset =
+        |option: &Arg| !option.get_action().takes_values() || option.get_default_values().is_empty();
+    are_in_one_group && rare.get_arguments().all(|option| is_unset(option) && option.get_env().is_none())
 }
 
 impl<T: Args + Default> Args for Rare<T> {
@@ -56,25 +64,5 @@ impl<T: Args + Default> FromArgMatches for Rare<T> {
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::common::RareArgs;
-    use super::super::lock::RareLockArgs;
-    use super::*;
-
-    #[test]
-    fn rare_options_are_unset_unless_they_are_named() {
-        for command in
-            [RareArgs::augment_args(Command::new("")), RareLockArgs::augment_args(Command::new(""))]
-        {
-            assert_eq!(command.get_groups().count(), 1, "options of others were flattened into them");
-            for option in command.get_arguments() {
-                let is_set = !option.get_default_values().is_empty() || option.get_env().is_some();
-                assert!(!is_set || !option.get_action().takes_values(), "{} has a default", option.get_id());
-            }
-        }
     }
 }
