@@ -3,7 +3,7 @@
 //! - Says that a static C library is missing, before a long build ends in a linker's riddle.
 //! - An optimized program that is linked statically gets a fixed address, so that a start need not relocate it: that
 //!   would touch, and copy for each process, every page with a pointer in it.
-//! - An optimized program has what a plain run executes side by side (`.ci/layout`).
+//! - An optimized program has the functions and variables of a plain run side by side (`.ci/layout`).
 //!
 //! The last two are for speed. They are left out if the linker does not know them.
 

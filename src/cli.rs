@@ -6,11 +6,11 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use self::at::{AT_VARIABLE, At, AtArgs};
 pub use self::clean::CleanArgs;
-pub use self::cluster::{AT_VARIABLE, At, AtArgs, DEFAULT_TTL};
-pub use self::common::CommonArgs;
+pub use self::common::{CommonArgs, DEFAULT_TTL};
 pub use self::lock::LockArgs;
-use self::rare::read_plain;
+use self::rare::read_common;
 pub use self::report::{LOG_VARIABLE, ReportArgs};
 pub use self::run::{RunArgs, TryArgs};
 pub use self::status::StatusArgs;
@@ -19,8 +19,8 @@ pub use self::values::{is_time, parse_limit};
 pub use self::wait::WaitArgs;
 use crate::exit::{HELP, HELP_WITHOUT_COMMAND};
 
+mod at;
 mod clean;
-mod cluster;
 mod common;
 mod examples;
 mod lock;
@@ -55,9 +55,9 @@ impl Cli {
     ///
     /// What is wrong with it; or, as clap does it, the help or the version.
     pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
-        let cli = match Action::read_plain(words) {
+        let cli = match Action::read_common(words) {
             Some(action) => Self { action },
-            None => Self::read_any(words)?,
+            None => Self::read_all(words)?,
         };
         let error = |kind, wrong| Err(Self::command().error(kind, wrong));
         if let Some(missing) = cli.action.missing() {
@@ -69,7 +69,7 @@ impl Cli {
         }
     }
 
-    fn read_any(words: &[OsString]) -> Result<Self, clap::Error> {
+    fn read_all(words: &[OsString]) -> Result<Self, clap::Error> {
         let mut command = Self::command();
         let mut matches = command.try_get_matches_from_mut(words)?;
         Self::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))
@@ -77,16 +77,18 @@ impl Cli {
 }
 
 impl Action {
-    /// Reads a command line that names only the subcommand and its common options, as most do.
-    fn read_plain(words: &[OsString]) -> Option<Self> {
-        let (subcommand, words) = (words.get(1)?.to_str()?, &words[1..]);
-        match subcommand {
-            "run" => read_plain(words).map(Self::Run),
-            "try" => read_plain(words).map(Self::Try),
-            "update" => read_plain(words).map(Self::Update),
-            "status" => read_plain(words).map(Self::Status),
-            "clean" => read_plain(words).map(Self::Clean),
-            "report" => read_plain(words).map(Self::Report),
+    /// Reads a command line that names only common options, as most do. clap builds nothing else for it, not even `Cli`.
+    ///
+    /// The settings of the subcommands do not count here: what they refuse must be refused without them.
+    fn read_common(words: &[OsString]) -> Option<Self> {
+        let words = words.get(1..)?;
+        match words.first()?.to_str()? {
+            "run" => read_common(words).map(Self::Run),
+            "try" => read_common(words).map(Self::Try),
+            "update" => read_common(words).map(Self::Update),
+            "status" => read_common(words).map(Self::Status),
+            "clean" => read_common(words).map(Self::Clean),
+            "report" => read_common(words).map(Self::Report),
             _ => None,
         }
     }
@@ -133,7 +135,7 @@ impl Action {
     }
 }
 
-/// The subcommands. clap builds only the one that was named, or all for help.
+/// The subcommands. clap builds the arguments only of the one that was named, or all for help.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "help shows backticks as they are")]
 #[command(defer = true)]
@@ -226,32 +228,60 @@ mod tests {
         assert!(Cli::command().get_subcommands().all(|command| command.get_arguments().next().is_none()));
     }
 
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
     #[test]
     fn a_command_line_without_rare_options_means_the_same_when_those_are_not_built() {
         for line in [
             "run -q --write f --read=g -- c --direct",
             "run --timeout -1 --retry-delay --max-waiters 2 --write f -- c",
             "run --at etcd://h:1 --write f -- -c",
-            "try --read f",
+            "try -v --read f",
             "update --backup .bak --no-sync f -- jq .",
             "status -R --json a b",
             "clean --lock-dir d -q",
             "report --html out log",
         ] {
-            let words: Vec<_> = ["gtlock"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
-            let (plain, any) = (Action::read_plain(&words), Cli::read_any(&words).ok().map(|cli| cli.action));
-            assert_eq!(format!("{plain:?}"), format!("{any:?}"), "{line}");
-            assert!(plain.is_some(), "{line}");
+            let words = words(&format!("gtlock {line}"));
+            let common = Action::read_common(&words);
+            assert_eq!(
+                format!("{common:?}"),
+                format!("{:?}", Cli::read_all(&words).ok().map(|cli| cli.action)),
+                "{line}"
+            );
+            assert!(common.is_some(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_subcommand_alone_means_the_same_when_rare_options_are_not_built() {
+        for subcommand in Cli::command().get_subcommands() {
+            let words = words(&format!("gtlock {}", subcommand.get_name()));
+            let Some(common) = Action::read_common(&words) else { continue };
+            let all =
+                Cli::read_all(&words).map(|cli| cli.action).expect("what is accepted in part is accepted");
+            assert_eq!(format!("{common:?}"), format!("{all:?}"));
         }
     }
 
     #[test]
     fn a_command_line_with_rare_options_needs_all_to_be_built() {
-        for line in
-            ["run -o --write f -- c", "run --direct --write f -- c", "try --help", "status --hepl", "help"]
-        {
-            let words: Vec<_> = ["gtlock"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
-            assert!(Action::read_plain(&words).is_none(), "{line}");
+        for line in [
+            "run -qo --write f -- c",
+            "run --retry-delay --direct --write f -- c",
+            "run --label x --write f -- c",
+            "update --lock-dir d f -- cat",
+            "try --help",
+            "status --hepl",
+            "help",
+        ] {
+            assert!(Action::read_common(&words(&format!("gtlock {line}"))).is_none(), "{line}");
         }
+        let run =
+            Cli::read(&words("gtlock run --close --label x --write f -- c")).expect("it is right").action;
+        let Action::Run(RunArgs { lock, .. }) = run else { panic!("{run:?}") };
+        assert_eq!((lock.rare.close, lock.common.rare.label.as_deref()), (true, Some("x")));
     }
 }

@@ -40,7 +40,7 @@ pub struct Asked {
 
 impl Asked {
     pub fn new(
-        at: At,
+        at: &At,
         locks: impl IntoIterator<Item = (OsString, Mode)>,
         wait: Wait,
         args: &CommonArgs,
@@ -67,7 +67,7 @@ impl Asked {
         };
         Ok(Self {
             keys: Keys::below(&at.prefix),
-            at,
+            at: at.clone(),
             locks: each,
             wait,
             has_command: !command.is_empty(),

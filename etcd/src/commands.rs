@@ -17,16 +17,16 @@ use crate::history::History;
 use crate::leash::Reason;
 
 /// Runs a command under locks.
-pub fn run(at: At, args: &RunArgs) -> Result<Exit> {
+pub fn run(at: &At, args: &RunArgs) -> Result<Exit> {
     under(at, &args.lock, args.wait.timeout, &args.command)
 }
 
 /// Runs a command if the locks are free now; without a command, tests whether they are.
-pub fn try_run(at: At, args: &TryArgs) -> Result<Exit> {
+pub fn try_run(at: &At, args: &TryArgs) -> Result<Exit> {
     under(at, &args.lock, Wait::Never, &args.command)
 }
 
-fn under(at: At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
+fn under(at: &At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Exit> {
     let names = |files: &[std::path::PathBuf], mode| {
         files.iter().map(|file| (file.clone().into_os_string(), mode)).collect::<Vec<_>>()
     };
@@ -37,7 +37,7 @@ fn under(at: At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Ex
     let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
-        Answer::Refused => return Ok(args.common.refused()),
+        Answer::Refused => return Ok(args.common.refusal()),
     };
     let mut signals = Incoming::hold()?;
     let execution = Execution { command, close: args.rare.close, limit: args.common.limit() };
@@ -51,7 +51,7 @@ fn under(at: At, args: &LockArgs, wait: Wait, command: &[OsString]) -> Result<Ex
 }
 
 /// Rewrites a file of this machine, under the lock in etcd of that name.
-pub fn update(at: At, args: &UpdateArgs) -> Result<Exit> {
+pub fn update(at: &At, args: &UpdateArgs) -> Result<Exit> {
     update::check(args)?;
     let locks = [(args.file.clone().into_os_string(), Mode::Exclusive)];
     let mut asked = Asked::new(at, locks, args.wait.timeout, &args.common, &args.filter)?;
@@ -60,7 +60,7 @@ pub fn update(at: At, args: &UpdateArgs) -> Result<Exit> {
     let held = match answer {
         Answer::Held(held) => held,
         Answer::Free => return Ok(Exit::Success),
-        Answer::Refused => return Ok(args.common.refused()),
+        Answer::Refused => return Ok(args.common.refusal()),
     };
     let execution = Execution { command: &args.filter, close: false, limit: args.common.limit() };
     let mut signals = None;

@@ -54,9 +54,9 @@ pub fn obey(words: &[OsString]) -> Exit {
         return Exit::Failure;
     };
     let done = At::parse(url).and_then(|at| match cli.action {
-        Action::Run(args) => commands::run(at, &args),
-        Action::Try(args) => commands::try_run(at, &args),
-        Action::Update(args) => commands::update(at, &args),
+        Action::Run(args) => commands::run(&at, &args),
+        Action::Try(args) => commands::try_run(&at, &args),
+        Action::Update(args) => commands::update(&at, &args),
         Action::Status(args) => status::status(&at, &args),
         Action::Clean(args) => clean::clean(&at, &args),
         Action::Report(_) => unreachable!("report has no --at"),

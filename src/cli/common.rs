@@ -1,4 +1,4 @@
-//! The options of everything that locks.
+//! The options of everything that locks, and what they mean where they are not given.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,14 +6,17 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
 
-use super::cluster::{AtArgs, DEFAULT_TTL, LOCK_DIR_IN_CLUSTER};
+use super::at::{AtArgs, LOCK_DIR_IN_CLUSTER};
 use super::rare::Rare;
 use super::values::{parse_delay, parse_exit_status, parse_limit, parse_ttl};
 use super::{BUSY, COMMAND, LOCKS, MESSAGES};
 use crate::exit::{Exit, REFUSED};
 use crate::sys::Limit;
 
-/// The time from SIGTERM to SIGKILL, unless [`RareArgs::kill_after`] is given.
+/// How long the locks of a machine last after it has died, unless --ttl is given.
+pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
+
+/// The time from SIGTERM to SIGKILL, unless --kill-after is given.
 const DEFAULT_KILL_AFTER: Duration = Duration::from_secs(10);
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
@@ -113,11 +116,11 @@ impl CommonArgs {
 
     /// The exit status if the locks are not obtained.
     #[must_use]
-    pub fn refused(&self) -> Exit {
+    pub fn refusal(&self) -> Exit {
         Exit::Refused(self.rare.conflict_exit_code.unwrap_or(REFUSED))
     }
 
-    /// How long a command may hold the locks.
+    /// How long a command may hold the locks, and how it is ended then.
     #[must_use]
     pub fn limit(&self) -> Option<Limit> {
         self.rare.max_hold.map(|max| Limit { max, grace: self.rare.kill_after.unwrap_or(DEFAULT_KILL_AFTER) })
@@ -133,5 +136,25 @@ impl CommonArgs {
     #[must_use]
     pub fn grace(&self) -> Duration {
         self.rare.grace.unwrap_or(self.ttl() / 3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Command;
+
+    use super::*;
+
+    #[test]
+    fn help_shows_the_defaults_that_clap_does_not_know() {
+        let options = RareArgs::augment_args(Command::new("gtlock"));
+        let shows = |name: &str, default: &str| {
+            let option = options.get_arguments().find(|option| option.get_id() == name);
+            let help = option.and_then(|option| option.get_help()).expect("it has help").to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "{help}");
+        };
+        shows("ttl", &format!("{}s", DEFAULT_TTL.as_secs()));
+        shows("kill_after", &format!("{}s", DEFAULT_KILL_AFTER.as_secs()));
+        shows("conflict_exit_code", &REFUSED.to_string());
     }
 }

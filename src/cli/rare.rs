@@ -1,19 +1,26 @@
-//! Options that few command lines name: clap builds them only then. To build them all is half of a run's instructions.
+//! Reads most command lines without the options that few of them name: to build those is half of a run's instructions.
 
 use std::ffi::OsString;
+use std::fmt::Debug;
 use std::ops::Deref;
 
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
+use clap::{ArgGroup, ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
-/// Reads the command line of a subcommand, unless it needs help or rare options, or is wrong.
-pub fn read_plain<T: Args>(words: &[OsString]) -> Option<T> {
+/// Reads the arguments of a subcommand without building its rare options. `None` if that fails: one of those is named, or
+/// help, or something is wrong.
+pub(super) fn read_common<T: Args>(words: &[OsString]) -> Option<T> {
     let mut command = T::augment_args(Command::new("gtlock").disable_help_flag(true));
     let mut matches = command.try_get_matches_from_mut(words).ok()?;
     T::from_arg_matches_mut(&mut matches).ok()
 }
 
-/// Options that few command lines name. None of them has a default or an environment variable, and none is flattened
-/// from another struct: whether any is named is asked of the group that clap derives.
+/// Whether this is the command of [`read_common`]. It cannot carry a mark of ours, and all others have --help.
+fn is_common(command: &Command) -> bool {
+    command.is_disable_help_flag_set()
+}
+
+/// Options that few command lines name, in a struct that derives [`Args`]. None has a default, an environment variable
+/// or a flattened struct: where none is named, all are as in [`Default`], without being built.
 #[derive(Debug)]
 pub struct Rare<T>(T);
 
@@ -25,23 +32,31 @@ impl<T> Deref for Rare<T> {
     }
 }
 
-/// Apart from what a plain run executes: that much code would be on its pages.
+/// Not inlined: it would lie on pages that a plain run needs.
 #[inline(never)]
 fn build<T: Args>(command: Command) -> Command {
-    debug_assert!(are_unset_until_named(&T::augment_args(Command::new(""))), "see Rare");
+    debug_assert!(
+        are_set_by_name::<T>(),
+        "a rare option is flattened from another struct, or has a variable"
+    );
     T::augment_args(command)
 }
 
-fn are_unset_until_named(rare: &Command) -> bool {
-    let are_in_one_group = rare.get_groups().count() == 1;
-    let is_unset =
-        |option: &Arg| !option.get_action().takes_values() || option.get_default_values().is_empty();
-    are_in_one_group && rare.get_arguments().all(|option| is_unset(option) && option.get_env().is_none())
+/// Whether what sets one of the options shows in their group.
+fn are_set_by_name<T: Args>() -> bool {
+    let options = T::augment_args(Command::new("gtlock"));
+    let group = options.get_groups().find(|of| *of.get_id() == group::<T>());
+    let members: Vec<_> = group.into_iter().flat_map(ArgGroup::get_args).collect();
+    options.get_arguments().all(|option| members.contains(&option.get_id()) && option.get_env().is_none())
 }
 
-impl<T: Args + Default> Args for Rare<T> {
+fn group<T: Args>() -> Id {
+    T::group_id().expect("clap derives a group")
+}
+
+impl<T: Args + Default + Debug> Args for Rare<T> {
     fn augment_args(command: Command) -> Command {
-        if command.is_disable_help_flag_set() { command } else { build::<T>(command) }
+        if is_common(&command) { command } else { build::<T>(command) }
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -49,16 +64,23 @@ impl<T: Args + Default> Args for Rare<T> {
     }
 }
 
-impl<T: Args + Default> FromArgMatches for Rare<T> {
+impl<T: Args + Default + Debug> FromArgMatches for Rare<T> {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
         Self::from_arg_matches_mut(&mut matches.clone())
     }
 
     fn from_arg_matches_mut(matches: &mut ArgMatches) -> Result<Self, Error> {
-        // It is an error to ask for a group that was not built.
-        let is_named = |group: clap::Id| matches.try_contains_id(group.as_str()).unwrap_or(false);
-        let is_any_named = T::group_id().is_some_and(is_named);
-        Ok(Self(if is_any_named { T::from_arg_matches_mut(matches)? } else { T::default() }))
+        let is_named = matches.try_contains_id(group::<T>().as_str());
+        if matches!(is_named, Ok(true)) {
+            return T::from_arg_matches_mut(matches).map(Self);
+        }
+        let unset = T::default();
+        // With debug assertions, to ask for a group that was not built is an error.
+        debug_assert!(
+            is_named.is_err() || format!("{:?}", T::from_arg_matches(matches)) == format!("Ok({unset:?})"),
+            "a rare option has a default"
+        );
+        Ok(Self(unset))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {

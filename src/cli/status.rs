@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::cluster::{AtArgs, LOCK_DIR_IN_CLUSTER};
+use super::at::{AtArgs, LOCK_DIR_IN_CLUSTER};
 
 #[expect(missing_docs, reason = "clap would take it for the help of the subcommand")]
 #[derive(Args, Debug)]

@@ -157,17 +157,17 @@ pub(super) fn acquire(
         Err(Error::Busy(target)) => {
             journal.refused(&target, Outcome::Refused);
             narrator.refused(&target, "busy");
-            return Ok(Err(args.refused()));
+            return Ok(Err(args.refusal()));
         }
         Err(Error::Crowded { target, max_waiters }) => {
             journal.refused(&target, Outcome::Refused);
             narrator.crowded(&target, max_waiters);
-            return Ok(Err(args.refused()));
+            return Ok(Err(args.refusal()));
         }
         Err(Error::TimedOut { target, waited }) => {
             journal.refused(&target, Outcome::TimedOut);
             narrator.refused(&target, &format!("timed out after {}", report::duration(waited)));
-            return Ok(Err(args.refused()));
+            return Ok(Err(args.refusal()));
         }
         Err(e) => return Err(e.into()),
     };

@@ -1,7 +1,5 @@
 //! The option for locks that a cluster keeps.
 
-use std::time::Duration;
-
 use clap::{Args, ValueHint};
 
 use super::LOCKS;
@@ -9,9 +7,6 @@ use super::values::parse_at;
 
 /// The environment variable for [`AtArgs::at`].
 pub const AT_VARIABLE: &str = "GTLOCK_AT";
-
-/// How long the locks of a machine last after it has died, unless --ttl is given.
-pub const DEFAULT_TTL: Duration = Duration::from_secs(15);
 
 /// Why --lock-dir is refused.
 pub const LOCK_DIR_IN_CLUSTER: &str =
