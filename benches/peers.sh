@@ -29,7 +29,7 @@ done
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# Builds gtlock and makes two copies, NAME.written and NAME.read, of which the second is no longer in memory.
+# Builds gtlock and makes two copies, NAME/written/gtlock and NAME/read/gtlock. The second is no longer in memory.
 make() {
   local name=$1 built
   shift
@@ -40,10 +40,11 @@ make() {
 }
 
 twice() {
-  install "$2" "$scratch/$1.written"
-  install "$2" "$scratch/$1.read"
-  sync "$scratch/$1.read"
-  dd if="$scratch/$1.read" iflag=nocache count=0 status=none # which drops it from the page cache
+  local copy=$scratch/$1/read/${2##*/}
+  install -D "$2" "$scratch/$1/written/${2##*/}"
+  install -D "$2" "$copy"
+  sync "$copy"
+  dd if="$copy" iflag=nocache count=0 status=none # which drops it from the page cache
 }
 
 make host
@@ -58,7 +59,7 @@ if [ -d "$(rustc --print sysroot)/lib/rustlib/$musl/lib" ]; then
 else
   echo "skipped: the build for musl, Rust has no $musl here" >&2
 fi
-gtlock=$scratch/${builds[-1]}.read
+gtlock=$scratch/${builds[-1]}/read/gtlock
 cd "$scratch"
 unset GTLOCK_TIMEOUT GTLOCK_HELD
 
@@ -87,28 +88,28 @@ commands() {
   cc -O2 -o race "$root/benches/race.c"
   if cc -O2 -static -w -o floor "$root/benches/floor.c" 2> cc.log; then
     floor=${#names[@]}
-    twice floor floor
-    time_also "the C floor" "./floor.read F.floor true" 0
+    twice c floor
+    time_also "the C floor" "c/read/floor F.floor true" 0
   else
     echo "skipped: the C floor, no static C library" >&2
   fi
   for build in "${builds[@]}"; do
     for state in written read; do
-      time_also "gtlock run --write F -- true ($build, $state)" "./$build.$state run --write F -- true" 0
+      time_also "gtlock run --write F -- true ($build, $state)" "$build/$state/gtlock run --write F -- true" 0
     done
-    [ -z "${floor-}" ] || time_also "the same, beside the C floor" "./$build.read run --write F -- true" "$floor"
+    [ -z "${floor-}" ] || time_also "the same, beside the C floor" "$build/read/gtlock run --write F -- true" "$floor"
   done
   time_also "flock -s F true" "flock -s F.flock true" 0
   local shared=$((${#names[@]} - 1))
   for build in "${builds[@]}"; do
-    time_also "gtlock run --read F -- true ($build, read), beside flock -s" "./$build.read run --read F -- true" "$shared"
+    time_also "gtlock run --read F -- true ($build, read), beside flock -s" "$build/read/gtlock run --read F -- true" "$shared"
   done
   if has setlock; then
     local setlock=${#names[@]}
     time_also "setlock F true" "setlock F.setlock true" 0
     for build in "${builds[@]}"; do
       time_also "gtlock run --no-fork --write F -- true ($build, read), beside setlock" \
-        "./$build.read run --no-fork --write F -- true" "$setlock"
+        "$build/read/gtlock run --no-fork --write F -- true" "$setlock"
     done
   fi
   ! has lckdo || time_also "lckdo -w F true" "lckdo -w F.lckdo true" 0
@@ -132,7 +133,7 @@ commands() {
 waiting_peers() {
   echo "flock|flock F.flock"
   local build
-  for build in "${builds[@]}"; do echo "gtlock ($build)|$scratch/$build.read run -q --write F --"; done
+  for build in "${builds[@]}"; do echo "gtlock ($build)|$scratch/$build/read/gtlock run -q --write F --"; done
   echo "gtlock --timeout (${builds[-1]})|$gtlock run -q --timeout 5m --write F --"
   ! has lckdo || echo "lckdo|lckdo -w F.lckdo"
   ! has setlock || echo "setlock|setlock F.setlock"
