@@ -107,7 +107,7 @@ impl CommonArgs {
             Some(
                 "--ttl and --grace are for --at URL; --max-hold TIME ends a command that holds its locks for longer",
             )
-        } else if self.rare.grace.unwrap_or_default() * 2 > self.ttl() {
+        } else if self.rare.grace.is_some_and(|grace| grace > self.ttl() / 2) {
             Some("--grace is more than half of --ttl, which leaves the command no time to run in")
         } else {
             None

@@ -61,11 +61,15 @@ pub fn parse_limit(text: &str) -> Result<Duration, String> {
 pub fn parse_ttl(text: &str) -> Result<Duration, String> {
     match parse_limit(text) {
         Ok(ttl) if ttl < MIN_TTL => Err("give at least 3s".to_owned()),
+        Ok(ttl) if ttl > MAX_TTL => Err("give at most 2500000h, the limit of etcd".to_owned()),
         ttl => ttl,
     }
 }
 
 const MIN_TTL: Duration = Duration::from_secs(3);
+
+/// The longest lease of etcd.
+const MAX_TTL: Duration = Duration::from_hours(2_500_000);
 
 /// Reads where the locks are kept. An empty text is a variable that is set to nothing.
 pub fn parse_at(text: &str) -> Result<At, String> {

@@ -301,6 +301,12 @@ fn what_a_cluster_does_not_keep_is_refused_before_it_is_asked() {
         ("clean AT -R", "lock files are cleaned on this machine", "clean"),
         ("run AT --ttl 1s --write F -- x", "invalid value '1s' for '--ttl <TIME>': give at least 3s", "run"),
         (
+            "run AT --ttl 9999999999 --write F -- x",
+            "invalid value '9999999999' for '--ttl <TIME>': give at most 2500000h",
+            "run",
+        ),
+        ("run AT --grace 9999999999999999999 --write F -- x", "--grace is more than half of --ttl", "run"),
+        (
             "run --at redis://x --write F -- x",
             "invalid value 'redis://x' for '--at <URL>': give etcd://",
             "run",
