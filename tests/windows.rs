@@ -23,8 +23,20 @@ fn gtlock(dir: &Path, args: &[&str]) -> Command {
     gtlock
 }
 
+/// Starts a process. Wine rarely reports that it ended before it began: then again. Nothing of it has run then.
+fn spawn(command: &mut Command) -> Child {
+    const ERROR_INTERNAL_ERROR: i32 = 1359;
+    match command.spawn() {
+        Err(e) if e.raw_os_error() == Some(ERROR_INTERNAL_ERROR) => command.spawn(),
+        started => started,
+    }
+    .expect("gtlock runs")
+}
+
 fn output(dir: &Path, args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = gtlock(dir, args).output().expect("gtlock runs");
+    let mut gtlock = gtlock(dir, args);
+    gtlock.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Output { status, stdout, stderr } = spawn(&mut gtlock).wait_with_output().expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code(), text(stdout), text(stderr))
 }
@@ -61,12 +73,9 @@ impl Holder {
     /// `gtlock run ARGS -- cmd`, which may have to wait.
     fn start(dir: &Path, args: &[&str]) -> Self {
         let args = [&["run"], args, &["--", "cmd", "/d", "/q"]].concat();
-        let mut gtlock = gtlock(dir, &args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("gtlock runs");
+        let mut gtlock = gtlock(dir, &args);
+        gtlock.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut gtlock = spawn(&mut gtlock);
         let stdin = gtlock.stdin.take().expect("a pipe");
         let stdout = BufReader::new(gtlock.stdout.take().expect("a pipe"));
         let stderr = BufReader::new(gtlock.stderr.take().expect("a pipe"));
@@ -267,11 +276,8 @@ fn waiters_get_the_lock_in_the_order_in_which_they_came() {
         .map(|n| {
             let mode = if n % 2 == 0 { "--write" } else { "--read" };
             let appends = format!("echo {n} >>order");
-            let mut waiter =
-                gtlock(dir, &["run", "-v", mode, "state.json", "--", "cmd", "/d", "/c", &appends])
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .expect("gtlock runs");
+            let run = ["run", "-v", mode, "state.json", "--", "cmd", "/d", "/c", &appends];
+            let mut waiter = spawn(gtlock(dir, &run).stderr(Stdio::piped()));
             // It is in line as soon as it says that it waits.
             let mut stderr = BufReader::new(waiter.stderr.take().expect("a pipe"));
             let mut told = String::new();
@@ -381,7 +387,7 @@ fn killing_gtlock_ends_the_command_and_leaves_a_stale_record() {
 fn leave_a_daemon() {
     // A gtlock that holds a lock until its input ends.
     let run = ["run", "--write", "daemon", "--", "cmd", "/d", "/q"];
-    gtlock(Path::new("."), &run).spawn().expect("gtlock runs");
+    spawn(&mut gtlock(Path::new("."), &run));
 }
 
 #[test]
@@ -389,13 +395,9 @@ fn what_a_command_leaves_behind_lives_on_without_the_lock() {
     let temp = temp();
     let dir = temp.path();
     let this = env::current_exe().expect("it has a path");
-    let mut outer = gtlock(dir, &["run", "--write", "state.json", "--"])
-        .arg(this)
-        .args(["--ignored", "--exact", "leave_a_daemon"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("gtlock runs");
+    let mut outer = gtlock(dir, &["run", "--write", "state.json", "--"]);
+    outer.arg(this).args(["--ignored", "--exact", "leave_a_daemon"]);
+    let mut outer = spawn(outer.stdin(Stdio::piped()).stdout(Stdio::piped()));
     let mut stdin = outer.stdin.take().expect("a pipe");
     assert!(outer.wait().expect("it ends").success());
     assert_eq!(code(dir, &["try", "--write", "state.json"]), Some(0), "the lock is free");
