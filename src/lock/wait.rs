@@ -24,10 +24,9 @@ pub struct Waiting<'a> {
 /// Is told of a wait as it begins, and returns after how long it wants to be told again.
 pub type OnWait<'a> = &'a mut dyn FnMut(Waiting<'_>) -> Option<Duration>;
 
-/// When a waiter in line first looks whether it could go on. Then each pause is twice as long, up to a limit: a look reads
-/// what process the head is, and hundreds may wait for hours.
+/// When a waiter in line first looks whether it could go on. Then each pause is twice as long, up to a limit.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_millis(250);
 
 /// The pause before the first attempt where a wait in the kernel cannot be had; then it grows by as much, up to a limit.
 const POLL: Duration = Duration::from_millis(1);
