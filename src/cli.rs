@@ -79,7 +79,7 @@ impl Cli {
 impl Action {
     /// Reads a command line that names only common options, as most do. clap builds nothing else for it, not even `Cli`.
     ///
-    /// The settings of the subcommands do not count here: what they refuse must be refused without them.
+    /// The settings of the subcommands have no effect here: what they refuse must be refused without them.
     fn read_common(words: &[OsString]) -> Option<Self> {
         let words = words.get(1..)?;
         match words.first()?.to_str()? {

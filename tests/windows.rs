@@ -23,7 +23,7 @@ fn gtlock(dir: &Path, args: &[&str]) -> Command {
     gtlock
 }
 
-/// Starts a process. Wine rarely reports that it ended before it began: then again. Nothing of it has run then.
+/// Starts a process; once more if Wine reports that it ended before it began, for then none of it has run.
 fn spawn(command: &mut Command) -> Child {
     const ERROR_INTERNAL_ERROR: i32 = 1359;
     match command.spawn() {

@@ -1,4 +1,4 @@
-//! Reads most command lines without the options that few of them name: to build those is half of a run's instructions.
+//! Reads most command lines without the options that few of them name: building those took half of a run's instructions.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
@@ -6,8 +6,8 @@ use std::ops::Deref;
 
 use clap::{ArgGroup, ArgMatches, Args, Command, Error, FromArgMatches, Id};
 
-/// Reads the arguments of a subcommand without building its rare options. `None` if that fails: one of those is named, or
-/// help, or something is wrong.
+/// Reads the arguments of a subcommand without building its rare options. `None` if that fails, as for one of those, for
+/// help, or for a mistake.
 pub(super) fn read_common<T: Args>(words: &[OsString]) -> Option<T> {
     let mut command = T::augment_args(Command::new("gtlock").disable_help_flag(true));
     let mut matches = command.try_get_matches_from_mut(words).ok()?;
@@ -32,7 +32,7 @@ impl<T> Deref for Rare<T> {
     }
 }
 
-/// Not inlined: it would lie on pages that a plain run needs.
+/// Not inlined, to stay off the pages that a plain run touches.
 #[inline(never)]
 fn build<T: Args>(command: Command) -> Command {
     debug_assert!(
