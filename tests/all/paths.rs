@@ -396,7 +396,7 @@ fn the_record_stays_bounded_under_overlapping_readers_that_are_killed() {
     // No process has these numbers: the dead are dropped once they are many.
     let dead: String = (0..371).map(|n| (4_200_000_000_u32 + n).to_string() + "\n").collect();
     let full = format!("{}\n{dead}", stays.pid());
-    let full = format!("{full}{}\n", "4".repeat(4096 - full.len() - 1));
+    let full = "\n".repeat(4096 - full.len()) + &full;
     fs::write(lock_file(&data), full).expect("it can be written");
     let late = Holder::reader(&data);
     assert_eq!(record(&data).trim_end(), format!("{}\n{}", stays.pid(), late.pid()), "and truncated");
