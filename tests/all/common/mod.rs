@@ -288,6 +288,14 @@ pub fn skip(what: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {what}: {why}");
 }
 
+/// Whether the kernel tells who took a lock once that process is gone. To a PID namespace (a container) it does not, so
+/// gtlock cannot know there since when the command of a killed gtlock holds the lock, nor that nobody will release it.
+pub fn dead_takers_are_shown() -> bool {
+    const INITIAL: &str = "pid:[4026531836]"; // PROC_PID_INIT_INO of the kernel
+    let namespace = fs::read_link("/proc/self/ns/pid");
+    namespace.map_or(cfg!(target_os = "linux"), |namespace| namespace == Path::new(INITIAL))
+}
+
 /// A gtlock that strace has stopped after one of its system calls.
 pub struct Stopped {
     strace: Child,
