@@ -1,4 +1,4 @@
-//! Who is known to hold a lock: the record in the lock file names them, the kernel's `lock:` lines prove it.
+//! Who is known to hold a lock: the record in the lock file names them, the kernel's lines of locks prove it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -65,9 +65,7 @@ impl Candidate {
         let liveness = match (proof, seen.get(&pid)) {
             (Proof::None, _) | (_, None) => Liveness::Dead,
             // Another process, which got the number later.
-            (Proof::RecordAlone, Some(Liveness::Alive(process))) if is_younger(process, record) => {
-                Liveness::Dead
-            }
+            (Proof::Number, Some(Liveness::Alive(process))) if is_younger(process, record) => Liveness::Dead,
             (_, Some(liveness)) => liveness.clone(),
         };
         Holder { pid, liveness, evidence, slots }
@@ -83,7 +81,7 @@ pub fn is_confirmed(
 ) -> bool {
     record.pids.iter().any(|&pid| match descriptors.proof(pid, file) {
         Proof::Kernel => true,
-        Proof::RecordAlone => is_all_there_is(pid, record, processes),
+        Proof::Number => is_old_enough(pid, record, processes),
         Proof::None => false,
     })
 }
@@ -162,19 +160,18 @@ fn by_descriptor(file: FileId, processes: &mut Processes, took: impl Fn(u32) -> 
 pub(super) fn names_live_holder(file: &File, lock: &Path, processes: &mut Processes) -> bool {
     let record = record::read(file, lock).ok().flatten().unwrap_or_default();
     let Ok(stat) = sys::stat(file) else { return false };
-    record
-        .pids
-        .iter()
-        .any(|&pid| sys::holds_lock(pid, stat.id).unwrap_or_else(|| is_all_there_is(pid, &record, processes)))
+    record.pids.iter().any(|&pid| match sys::holds_lock(pid, stat.id) {
+        Some(holds) => holds,
+        // There is no better evidence than the record, unless the kernel shows who holds a lock, even if only to the same user.
+        None => !sys::SHOWS_DESCRIPTORS && is_old_enough(pid, &record, processes),
+    })
 }
 
-/// Whether there is no better evidence than the record of a living process: not if the kernel shows who holds a lock,
-/// even if only to the same user.
-fn is_all_there_is(pid: u32, record: &Record, processes: &mut Processes) -> bool {
-    !sys::SHOWS_DESCRIPTORS
-        && match processes.look_at(pid) {
-            Liveness::Alive(process) => !is_younger(&process, record),
-            Liveness::Hidden => true,
-            Liveness::Dead => false,
-        }
+/// Whether a process is alive and not known to have got its number after the record was written.
+fn is_old_enough(pid: u32, record: &Record, processes: &mut Processes) -> bool {
+    match processes.look_at(pid) {
+        Liveness::Alive(process) => !is_younger(&process, record),
+        Liveness::Hidden => true,
+        Liveness::Dead => false,
+    }
 }

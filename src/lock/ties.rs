@@ -15,9 +15,10 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 pub enum Proof {
     /// The kernel: the lock is held through one of its descriptors.
     Kernel,
-    /// Only the record, since its descriptors cannot be seen.
-    RecordAlone,
-    /// None: its descriptors can be seen, and the lock is held through none of them.
+    /// Its descriptors cannot be seen, but the kernel's table has its number with the lock. Where a system shows neither,
+    /// the record is all there is.
+    Number,
+    /// None: the kernel shows, as far as this user may see, that it does not hold the lock.
     None,
 }
 
@@ -28,8 +29,11 @@ pub struct Descriptors {
     /// The processes that were looked at, and whether anything could be seen.
     looked_at: HashMap<u32, bool>,
     ties: HashMap<FileId, Vec<(u32, Tie)>>,
-    /// The processes that took a lock, by the kernel's table.
+    /// The processes that took a lock, by the kernel's table, and still have their number.
     listed: HashSet<(u32, FileId)>,
+    /// The numbers of processes that took a lock, by the kernel's table, each with the inode number of the file: on btrfs
+    /// and overlayfs it has another device for it. `None` if the table was not read.
+    takers: Option<HashSet<(u32, u64)>>,
     /// Those that wait for one, each with the inode number of the file.
     blocked: Vec<(u32, u64)>,
     /// Whether it shows places in a queue.
@@ -46,6 +50,7 @@ impl Descriptors {
 
     /// Uses the kernel's table, so that not everything that a process has open must be looked at.
     pub fn read(&mut self, table: &[Listed]) {
+        self.takers = Some(takers(table));
         for line in table.iter().filter(|line| self.inodes.contains(&line.file.inode)) {
             match line.what {
                 What::Holds => _ = self.listed.insert((line.pid, line.file)),
@@ -77,6 +82,9 @@ impl Descriptors {
             }
             if self.has_slots || !self.listed.contains(&(pid, file)) {
                 self.look_at(pid);
+            }
+            if self.looked_at.get(&pid) == Some(&false) && self.takers.is_none() {
+                self.takers = sys::table().map(|table| takers(&table));
             }
         }
     }
@@ -110,10 +118,12 @@ impl Descriptors {
         if self.listed.contains(&(pid, file)) || self.locks(file).any(|(holder, _)| holder == pid) {
             return Proof::Kernel;
         }
-        match self.looked_at.get(&pid) {
-            Some(true) => Proof::None,
-            Some(false) | None => Proof::RecordAlone,
+        let is_hidden = self.looked_at.get(&pid) != Some(&true);
+        let took_it = |takers: &HashSet<_>| takers.contains(&(pid, file.inode));
+        if is_hidden && self.takers.as_ref().map_or(!sys::SHOWS_DESCRIPTORS, took_it) {
+            return Proof::Number;
         }
+        Proof::None
     }
 
     /// The processes through whose descriptors the lock is held, each with the one that took it.
@@ -151,6 +161,12 @@ impl Descriptors {
         }
         waiters
     }
+}
+
+/// Those that took a lock, each with the inode number of the file.
+fn takers(table: &[Listed]) -> HashSet<(u32, u64)> {
+    let holds = table.iter().filter(|line| line.what == What::Holds);
+    holds.map(|line| (line.pid, line.file.inode)).collect()
 }
 
 /// Whether a process started after a record was written, and so cannot be what the record names.

@@ -9,7 +9,7 @@ use crate::common::{
     Holder, assert_free, assert_held, data, end_of, gtlock, gtlock_process, lock_file, process, skip,
     to_its_end,
 };
-use nix::fcntl::OFlag;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use predicates::prelude::*;
 
 /// A shell script in mount and PID namespaces of its own; `$1` is the data file, `$2` its directory. `None`,
@@ -154,6 +154,40 @@ fn a_holder_that_is_hidden_is_shown_all_the_same() {
     let shown = &lock["holders"][0];
     assert_eq!((&shown["pid"], &shown["alive"]), (&holder.pid().into(), &true.into()), "{document}");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn a_number_in_the_record_alone_names_nobody_as_the_holder_of_a_lock() {
+    let (dir, data) = data();
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    assert_free(&data);
+    let asks = |subcommand: &[&str]| {
+        let mut gtlock =
+            crate::common::unprivileged(assert_cmd::cargo::cargo_bin!("gtlock"), "a hidden holder")?;
+        gtlock.args(subcommand).arg(&data);
+        Some(to_its_end(gtlock).output().expect("it runs"))
+    };
+    let said = |output: std::process::Output| String::from_utf8(output.stderr).expect("text");
+
+    // The number is that of an older process whose descriptors cannot be seen, the lock another's.
+    fs::write(lock_file(&data), "1\n").expect("it can be written");
+    let lock = fs::File::open(lock_file(&data)).expect("it is there");
+    let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).expect("it is free");
+    let Some(refused) = asks(&["try", "--write"]) else { return };
+    assert_eq!(refused.status.code(), Some(75));
+    let refused = said(refused);
+    assert!(refused.contains("busy: held for writing by ") && !refused.contains(" by 1 ("), "{refused}");
+    let status = asks(&["status", "--json"]).expect("as before");
+    let document: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let shown = &document["locks"][0]["holders"][0];
+    assert_eq!((&shown["pid"], &shown["alive"]), (&1.into(), &false.into()), "{document}");
+    drop(lock);
+
+    // That of the holder is known from the kernel's table.
+    let holder = Holder::writer(&data);
+    let refused = said(asks(&["try", "--write"]).expect("as before"));
+    let named = format!("busy: held for writing by {} (cat) for ", holder.pid());
+    assert!(refused.contains(&named), "{refused}");
 }
 
 #[test]
