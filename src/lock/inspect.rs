@@ -15,7 +15,7 @@ use super::ties::Descriptors;
 use super::{Error, Evidence, Holder, Kind, Mode, flock, line};
 use crate::cores::share_out;
 use crate::process::{Liveness, Processes};
-use crate::sys::{self, FileId, Listed, places};
+use crate::sys::{self, Access, FileId, Listed, places};
 
 /// A lock as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ pub fn inspect_all(
 /// Who is in line for the lock on a lock file, first come first. Empty where that cannot be seen.
 #[must_use]
 pub fn in_line(lock: &Path) -> Vec<Waiter> {
-    let Ok(file) = sys::open_lock(lock) else { return Vec::new() };
+    let Ok(file) = sys::open_lock(lock, Access::Read) else { return Vec::new() };
     let line: BTreeSet<_> = line::all(&file).map_while(Result::ok).collect();
     let pids: Vec<_> = line.into_iter().filter_map(places::owner).collect();
     let mut seen = Processes::look_at_all(&pids);
@@ -234,9 +234,10 @@ fn wait_for_looks(
 /// Whether a lock is held, and what its record says; `None` if there is no such file.
 fn probe(lock: &Path, kind: Kind) -> Result<Option<Found>, Error> {
     let fail = |e| Error::io(lock, e);
+    let mut access = Access::Read; // to open it for writing could be taken for a change by who watches it
     for _ in 0..MAX_REPLACED {
-        let opened = if kind == Kind::LockFile { sys::open_lock(lock) } else { sys::open_itself(lock) };
-        let file = match opened {
+        let open = if kind == Kind::LockFile { sys::open_lock } else { sys::open_itself };
+        let file = match open(lock, access) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(not_regular(lock, kind).unwrap_or_else(|| fail(e))),
             Ok(file) => file,
@@ -245,7 +246,13 @@ fn probe(lock: &Path, kind: Kind) -> Result<Option<Found>, Error> {
         if kind == Kind::LockFile && !is_file {
             return Err(not_regular(lock, kind).unwrap_or_else(|| replaced_too_often(lock)));
         }
-        let mode = mode_of(&file).map_err(fail)?;
+        let mode = match mode_of(&file) {
+            Err(e) if access == Access::Read && flock::wants_writing(&e, Mode::Exclusive) => {
+                access = Access::Write;
+                continue;
+            }
+            mode => mode.map_err(fail)?,
+        };
         let record = match kind {
             Kind::LockFile => record::read(&file, lock).map_err(fail)?.ok_or_else(|| foreign(lock))?,
             _ => Record::default(),

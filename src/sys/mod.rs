@@ -143,7 +143,7 @@ pub struct Entry {
     pub is_file: bool,
 }
 
-/// What a holder record is opened for.
+/// What a lock file, or the record in it, is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// To be read.

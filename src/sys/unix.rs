@@ -70,14 +70,17 @@ const INHERITED_FROM: i32 = 100;
 const LOCK_FLAGS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
 
 /// Opens an existing lock file, but no symbolic link to one.
-pub fn open_lock(path: &Path) -> io::Result<File> {
-    dir::open_lock(AT_FDCWD, path)
+pub fn open_lock(path: &Path, access: Access) -> io::Result<File> {
+    dir::open_lock(AT_FDCWD, path, access)
 }
 
 /// Opens a file or directory that is locked itself.
-pub fn open_itself(path: &Path) -> io::Result<File> {
+pub fn open_itself(path: &Path, access: Access) -> io::Result<File> {
     let (dir, name) = dir_and_name(path)?;
-    dir.open_itself(name, Missing::Leave)
+    match access {
+        Access::Read => dir.open_itself(name, Missing::Leave),
+        Access::Write => dir.open_for_writing(name),
+    }
 }
 
 fn dir_and_name(path: &Path) -> io::Result<(Dir, &Path)> {

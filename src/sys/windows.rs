@@ -38,8 +38,10 @@ pub use replace::{copy_attributes, file_size_limit, file_too_large, locate, pipe
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Opens a lock file that is there. Follows no symbolic link.
-pub fn open_lock(path: &Path) -> io::Result<File> {
-    open(path, Missing::Leave)
+pub fn open_lock(path: &Path, access: Access) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Write).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
+    patiently(|| options.open(path))
 }
 
 /// Opens a lock file, or makes it. The file is writable if this user may write it, else only readable, and others may
@@ -57,7 +59,7 @@ fn open(path: &Path, missing: Missing) -> io::Result<File> {
 }
 
 /// Refuses: a lock on the data itself would be in the way of the command that is to use them.
-pub fn open_itself(_path: &Path) -> io::Result<File> {
+pub fn open_itself(_path: &Path, _access: Access) -> io::Result<File> {
     Err(io::Error::other("Windows lets nobody use a file that is locked itself; lock it without --direct"))
 }
 

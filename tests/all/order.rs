@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{Holder, children, data, end_of, eventually, gtlock_process, shell, skip, typed};
+use crate::common::{
+    Holder, assert_free, children, data, end_of, eventually, gtlock_process, shell, skip, typed,
+};
 
 /// Two files, in the order of their inodes.
 fn two_files(dir: &Path) -> [PathBuf; 2] {
@@ -101,6 +103,33 @@ fn an_exclusive_lock_that_wants_writing_is_asked_for_with_it() {
     let trace = fs::read_to_string(trace).expect("strace wrote it");
     assert!(trace.contains("EBADF") && trace.contains("O_RDWR"), "{trace}");
     assert_eq!(fs::read_to_string(&data).expect("it is there"), "content");
+}
+
+#[test]
+fn status_opens_for_writing_only_what_its_look_wants_to_write() {
+    let (dir, data) = data();
+    let trace = dir.path().join("trace");
+    assert_free(&data);
+    fs::write(&data, "content").expect("it can be written");
+    for (options, injection, opened) in [
+        (&[][..], "trace=all", "O_RDONLY"),
+        (&["--direct"], "trace=all", "O_RDONLY"),
+        (&[], "inject=flock:error=EBADF:when=1", "O_RDWR"),
+        (&["--direct"], "inject=flock:error=EBADF:when=1", "O_RDWR"),
+    ] {
+        let mut strace = crate::common::process("strace");
+        strace.arg("-fyo").arg(&trace).args(["-e", injection]).arg(assert_cmd::cargo::cargo_bin!("gtlock"));
+        let Ok(output) = strace.args(["status", "--json"]).args(options).arg(&data).output() else {
+            return skip("what status opens", "no strace");
+        };
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains(r#""state": "free""#), "{output:?}");
+        let trace = fs::read_to_string(&trace).expect("strace wrote it");
+        let mut opens = trace.lines().filter(|line| line.contains("open") && line.contains("state.json"));
+        let last = opens.next_back().expect("it was opened");
+        assert!(last.contains(opened), "{options:?} {injection}: {trace}");
+        assert!(opened == "O_RDWR" || !trace.contains("O_RDWR"), "{options:?}: {trace}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::super::{Entry, Missing, Stat};
+use super::super::{Access, Entry, Missing, Stat};
 use super::LOCK_FLAGS;
 use super::link::{Link, MAX_LINKS, link};
 
@@ -81,8 +81,12 @@ impl Dir {
     /// write to it, else only readable.
     pub fn open_lock(&self, path: &Path, missing: Missing) -> io::Result<File> {
         loop {
-            match open_lock(self.0.as_fd(), path) {
+            let open = |access| open_lock(self.0.as_fd(), path, access);
+            match open(Access::Write) {
                 Err(e) if missing == Missing::Make && is_any(&e, &[Errno::ENOENT]) => {}
+                Err(e) if is_any(&e, &[Errno::EACCES, Errno::EROFS, Errno::EPERM]) => {
+                    return open(Access::Read);
+                }
                 opened => return opened,
             }
             // Not O_CREAT at first: in a sticky directory Linux refuses it for other users' files, even
@@ -116,7 +120,7 @@ impl Dir {
 
     /// Opens an existing file for reading and writing.
     pub fn open_for_writing(&self, path: &Path) -> io::Result<File> {
-        open_file(self.0.as_fd(), path, OFlag::O_RDWR)
+        open_lock(self.0.as_fd(), path, Access::Write)
     }
 
     /// Opens a directory to lock it, or to read its entries.
@@ -178,13 +182,10 @@ fn is_any(error: &io::Error, errors: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|error| errors.contains(&Errno::from_raw(error)))
 }
 
-/// Opens a lock file that exists, as [`Dir::open_lock`] does.
-pub(super) fn open_lock(base: BorrowedFd<'_>, path: &Path) -> io::Result<File> {
-    let open = |flags| open_file(base, path, flags);
-    match open(OFlag::O_RDWR) {
-        Err(e) if is_any(&e, &[Errno::EACCES, Errno::EROFS, Errno::EPERM]) => open(OFlag::O_RDONLY),
-        opened => opened,
-    }
+/// Opens a lock file that exists, to read it or to write it too. Does not wait for a FIFO or a lease.
+pub(super) fn open_lock(base: BorrowedFd<'_>, path: &Path, access: Access) -> io::Result<File> {
+    let access = if access == Access::Read { OFlag::O_RDONLY } else { OFlag::O_RDWR };
+    open_file(base, path, access)
 }
 
 /// Opens a file below a directory, but no symbolic link.

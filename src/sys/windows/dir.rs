@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::super::{Entry, Missing, Stat};
+use super::super::{Access, Entry, Missing, Stat};
 use super::{canonicalize, is_open_elsewhere, open, open_itself, places, record_path, stat_path};
 
 /// What is in the place of a name that may be a symbolic link.
@@ -93,7 +93,7 @@ impl Dir {
 
     /// Refuses, as [`open_itself`].
     pub fn open_itself(&self, path: &Path, _missing: Missing) -> io::Result<File> {
-        open_itself(&self.0.join(path))
+        open_itself(&self.0.join(path), Access::Read)
     }
 
     /// Refuses: there are no such links.
