@@ -42,8 +42,8 @@ pub enum Error {
         max_waiters: u32,
     },
 
-    /// The lock is held around this request, which would wait for ever.
-    #[error("{}: already locked by {by}; waiting would never end: \
+    /// The lock is held around this request: until something ends that may be waiting for it.
+    #[error("{}: already locked by {by}; waiting might never end: \
         drop the inner lock, or lock another file", Escaped::new(.target.data()))]
     AlreadyLocked {
         /// The lock that is held.
