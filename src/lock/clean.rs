@@ -95,13 +95,14 @@ pub fn clean(dir: LockDir<'_>, action: Action) -> Result<Cleaned, Error> {
         return Err(not_a_lock_dir(named));
     }
     let entries = opened.entries().map_err(fail)?.collect::<io::Result<Vec<_>>>().map_err(fail)?;
-    let entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
+    let mut entries: Vec<_> = entries.into_iter().filter(|entry| is_lock_name(&entry.name)).collect();
+    entries.sort_by_key(|entry| entry.inode); // neighbours on the disk one after the other
     let mut cleaned = Cleaned::default();
     for part in share_out(&entries, |entries| clean_all(&opened, entries, named, action)) {
         cleaned.append(part);
     }
-    cleaned.removed.sort_unstable();
-    cleaned.kept.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    cleaned.removed.sort_unstable_by(|a, b| a.as_os_str().cmp(b.as_os_str()));
+    cleaned.kept.sort_unstable_by(|(a, _), (b, _)| a.as_os_str().cmp(b.as_os_str()));
     Ok(cleaned)
 }
 

@@ -141,6 +141,8 @@ pub struct Entry {
     pub name: OsString,
     /// Whether it was a regular file when the directory was read.
     pub is_file: bool,
+    /// Its inode number, where there is one: by and large the order in which the disk has the files.
+    pub inode: u64,
 }
 
 /// What a lock file, or the record in it, is opened for.

@@ -150,7 +150,7 @@ impl Dir {
                 Some(kind) => kind == Type::File,
                 None => self.stat_in(Path::new(&name))?.is_none_or(|stat| stat.is_file),
             };
-            Ok(Entry { name, is_file })
+            Ok(Entry { name, is_file, inode: entry.ino() })
         }))
     }
 

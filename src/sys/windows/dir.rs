@@ -121,7 +121,7 @@ impl Dir {
     pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>>> {
         Ok(fs::read_dir(&self.0)?.map(|entry| {
             let entry = entry?;
-            Ok(Entry { name: entry.file_name(), is_file: entry.file_type()?.is_file() })
+            Ok(Entry { name: entry.file_name(), is_file: entry.file_type()?.is_file(), inode: 0 })
         }))
     }
 
