@@ -291,6 +291,7 @@ fn something_else_in_the_place_of_a_lock_file() {
     symlink("/dev/null", at("to a device")).expect("it can be made");
     fs::write(at("foreign"), "precious content\n").expect("it can be written");
     fs::write(at("nearly"), "123\n-4\n").expect("it can be written");
+    fs::write(at("long"), "1\n".repeat(4096 / 2 + 1)).expect("it can be written");
     fs::File::create(at("huge")).and_then(|file| file.set_len(1 << 40)).expect("it can be sparse");
 
     let remedy = "move it away, or choose another --lock-dir";
@@ -303,6 +304,7 @@ fn something_else_in_the_place_of_a_lock_file() {
         ("to a device", "is not a lock file but a symbolic link"),
         ("foreign", "is not a lock file: it has other content"),
         ("nearly", "is not a lock file: it has other content"),
+        ("long", "is not a lock file: it has other content"),
         ("huge", "is not a lock file: it has other content"),
     ];
     match Command::new("mknod").arg(at("device")).args(["c", "1", "3"]).output() {

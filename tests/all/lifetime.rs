@@ -366,6 +366,19 @@ fn nested_readers_and_nested_locks_on_other_files_run() {
 }
 
 #[test]
+fn a_directory_that_is_moved_with_a_held_lock_is_no_reason_to_complain() {
+    let (dir, _) = data();
+    let [project, moved] = ["project", "moved"].map(|name| dir.path().join(name));
+    fs::create_dir(&project).expect("it can be made");
+    let mut command = gtlock();
+    command.args(["run", "-v", "--write"]).arg(project.join("state.json"));
+    let output = command.args(["--", "mv"]).args([&project, &moved]).output().expect("it runs");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success() && !said.contains("replaced"), "{said}");
+    assert_free(&moved.join("state.json"));
+}
+
+#[test]
 fn a_nested_gtlock_sees_the_lock_of_its_ancestor_without_the_descriptor() {
     let (_dir, data) = data();
     let script = r#"gtlock run --write "$1" -- perl -MPOSIX -e '

@@ -318,6 +318,26 @@ fn a_refusal_says_in_one_line_who_holds_the_lock_how_and_since_when() {
     refused("busy: held for reading by ([0-9]+ \\(cat\\), ){3}1 more");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_quiet_wait_that_is_given_up_has_not_looked_at_the_holder() {
+    let (dir, data) = data();
+    let holder = Holder::writer(&data);
+    let trace = dir.path().join("trace");
+    for (options, looks) in [("--timeout=10ms", true), ("-q --timeout=10ms", false)] {
+        let mut strace = process("strace");
+        strace.arg("-fo").arg(&trace).arg(assert_cmd::cargo::cargo_bin!("gtlock")).arg("run");
+        strace.args(options.split(' ')).arg("--write").arg(&data).args(["--", "true"]);
+        let Ok(output) = strace.output() else {
+            return crate::common::skip("a quiet wait", "no strace");
+        };
+        assert_eq!(output.status.code(), Some(75), "{output:?}");
+        let trace = fs::read_to_string(&trace).expect("strace wrote it");
+        let looked = trace.contains(&format!("/proc/{}/fdinfo", holder.pid()));
+        assert_eq!(looked, looks, "{options}: {trace}");
+    }
+}
+
 #[test]
 fn a_refusal_shows_a_long_or_wild_command_short_and_tame() {
     let (_dir, data) = data();
